@@ -1,0 +1,3 @@
+//! Exchanges, routing, queues, dead letters: the heart, without IO, locks or a clock.
+
+pub mod message;

@@ -1,0 +1,152 @@
+//! A message: one allocation, shared by every queue that holds it.
+//!
+//! ```text
+//! ┌────────────────────┬───────────────────────┬────────────┬──────┐
+//! │ exchange (shortstr)│ routing key (shortstr)│ properties │ body │
+//! └────────────────────┴───────────────────────┴────────────┴──────┘
+//! ```
+//! The first two stand in the very form that `basic.deliver` carries them in, and the properties as the
+//! publisher sent them, so that a delivery copies bytes and interprets nothing. Deliberately absent: what
+//! differs from queue to queue (deadlines, delivery counts), which the queue's own entry holds.
+
+use triomphe::ThinArc;
+use wire::amqp091::properties::Properties;
+
+/// The longest exchange name or routing key, in bytes: a short string's limit (AMQP 0-9-1, 4.2.5.3).
+pub const SHORT_STRING_BYTES_MAX: usize = 255;
+
+/// Where a message stands in the node's log. [`LogPosition::NONE`] for one that is only in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPosition(pub u64);
+
+impl LogPosition {
+    /// Not in the log.
+    pub const NONE: LogPosition = LogPosition(0);
+
+    /// Whether the log holds the message.
+    pub fn is_some(self) -> bool {
+        self != LogPosition::NONE
+    }
+}
+
+/// What the broker itself asks of a message, read once when it arrives.
+#[derive(Debug, Clone, Copy)]
+struct MessageHeader {
+    /// From the `expiration` property.
+    expiration_ms: Option<u64>,
+    /// End of the exchange name and routing key, from the start of the bytes.
+    address_end: u32,
+    /// End of the properties, from the start of the bytes.
+    properties_end: u32,
+    priority: Option<u8>,
+    persistent: bool,
+}
+
+/// A published message. Cloning it is one atomic increment.
+#[derive(Clone)]
+pub struct Message(ThinArc<MessageHeader, u8>);
+
+impl Message {
+    /// Builds a message from its parts. `scratch` is working space that the caller reuses from message to
+    /// message. `expiration_ms` has been parsed (and refused if it was no number) by the caller.
+    ///
+    /// # Panics
+    /// If `exchange` or `routing_key` is longer than [`SHORT_STRING_BYTES_MAX`]: both came as short strings.
+    pub fn new(
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+        expiration_ms: Option<u64>,
+        body: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Self {
+        assert!(exchange.len() <= SHORT_STRING_BYTES_MAX);
+        assert!(routing_key.len() <= SHORT_STRING_BYTES_MAX);
+        scratch.clear();
+        scratch.push(exchange.len() as u8);
+        scratch.extend_from_slice(exchange.as_bytes());
+        scratch.push(routing_key.len() as u8);
+        scratch.extend_from_slice(routing_key.as_bytes());
+        let address_end = scratch.len() as u32;
+        scratch.extend_from_slice(properties.as_bytes());
+        let properties_end = scratch.len() as u32;
+        scratch.extend_from_slice(body);
+        let header = MessageHeader {
+            expiration_ms,
+            address_end,
+            properties_end,
+            priority: properties.priority(),
+            persistent: properties.delivery_mode() == Some(2),
+        };
+        Message(ThinArc::from_header_and_slice(header, scratch))
+    }
+
+    fn header(&self) -> &MessageHeader {
+        &self.0.header.header
+    }
+
+    /// Exchange and routing key, each as a short string with its length byte.
+    pub fn address(&self) -> &[u8] {
+        &self.0.slice[..self.header().address_end as usize]
+    }
+
+    /// The exchange it was published to.
+    pub fn exchange(&self) -> &str {
+        let address = self.address();
+        let end = 1 + address[0] as usize;
+        std::str::from_utf8(&address[1..end]).expect("new() took a str")
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> &str {
+        let address = self.address();
+        let start = 2 + address[0] as usize;
+        std::str::from_utf8(&address[start..]).expect("new() took a str")
+    }
+
+    /// The properties as a content header carries them: flags and values.
+    pub fn properties(&self) -> &[u8] {
+        let header = self.header();
+        &self.0.slice[header.address_end as usize..header.properties_end as usize]
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.0.slice[self.header().properties_end as usize..]
+    }
+
+    /// Bytes of names, properties and body together: what it weighs in memory, but for a fixed overhead.
+    pub fn bytes(&self) -> usize {
+        self.0.slice.len()
+    }
+
+    /// Whether the publisher asked for it to survive a restart (delivery-mode 2).
+    pub fn persistent(&self) -> bool {
+        self.header().persistent
+    }
+
+    /// The `priority` property.
+    pub fn priority(&self) -> Option<u8> {
+        self.header().priority
+    }
+
+    /// The `expiration` property, in milliseconds from the moment a queue takes it.
+    pub fn expiration_ms(&self) -> Option<u64> {
+        self.header().expiration_ms
+    }
+
+    /// Whether both are the same allocation.
+    pub fn same(&self, other: &Message) -> bool {
+        std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("body_bytes", &self.body().len())
+            .finish()
+    }
+}

@@ -1,0 +1,1 @@
+//! One running broker: vhosts, publish path, deliveries, catalog.

@@ -1,0 +1,1 @@
+//! The conversation rules of each protocol, as state machines.

@@ -1,0 +1,1 @@
+//! What the broker must not lose: the message log.
