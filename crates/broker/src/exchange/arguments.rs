@@ -79,8 +79,8 @@ pub(crate) fn term(value: &Value<'_>) -> String {
         Value::Void => "undefined".into(),
         Value::Bool(bool) => bool.to_string(),
         Value::LongStr(bytes) | Value::Bytes(bytes) => binary_term(bytes),
-        Value::F32(float) => format!("{:?}", f64::from(float)),
-        Value::F64(float) => format!("{float:?}"),
+        Value::F32(float) => float_term(f64::from(float)),
+        Value::F64(float) => float_term(float),
         Value::Decimal { scale, value } => format!("{{{scale},{value}}}"),
         Value::Timestamp(seconds) => seconds.to_string(),
         Value::Array(array) => {
@@ -104,6 +104,23 @@ pub(crate) fn term(value: &Value<'_>) -> String {
             Some(integer) => integer.to_string(),
             None => "undefined".into(),
         },
+    }
+}
+
+/// Erlang never leaves the point out: 1.0e20.
+fn float_term(float: f64) -> String {
+    let shown = format!("{float:?}");
+    match shown.split_once('e') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0e{exponent}"),
+        _ => shown,
+    }
+}
+
+/// Bytes as Erlang's `~ts` prints a binary: UTF-8, or else Latin-1.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
     }
 }
 

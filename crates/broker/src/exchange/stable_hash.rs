@@ -23,13 +23,10 @@ pub(crate) fn mix(bits: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// These numbers may never change: see the head of this file.
+    /// These numbers, worked out apart from this code, may never change: see the head of this file.
     #[test]
     fn is_what_it_always_was() {
-        assert_eq!(hash(b""), PINNED_EMPTY);
-        assert_eq!(hash(b"orders.eu.17"), PINNED_KEY);
+        assert_eq!(hash(b""), 0xf52a_15e9_a9b5_e89b);
+        assert_eq!(hash(b"orders.eu.17"), 0x8297_4953_4104_40b0);
     }
-
-    const PINNED_EMPTY: u64 = 0;
-    const PINNED_KEY: u64 = 0;
 }

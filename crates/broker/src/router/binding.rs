@@ -295,6 +295,18 @@ impl Router {
         }
     }
 
+    pub(super) fn check_binding(&self, slot: BindingSlot, binding: &Binding) {
+        let outgoing = &self.at(binding.source).outgoing;
+        assert_eq!(outgoing[binding.outgoing_at as usize], slot);
+        let incoming = match binding.target {
+            Target::Queue(queue) => &self.queues[queue.0 as usize].incoming,
+            Target::Exchange(exchange) => &self.at(exchange).incoming,
+        };
+        assert_eq!(incoming[binding.incoming_at as usize], slot);
+        let id = Identity::of(binding);
+        assert_eq!(self.find(&id, id.hash()), Some(slot));
+    }
+
     fn incoming_mut(&mut self, target: Target) -> &mut Vec<BindingSlot> {
         match target {
             Target::Queue(slot) => &mut self.queues[slot.0 as usize].incoming,

@@ -4,7 +4,7 @@ use metadata::topology::{ExchangeSpec, Name};
 use wire::amqp091::table::{Table, Value};
 
 use super::{DeclareError, Declared, DeleteError, Exchange, Removed, Router};
-use crate::exchange::arguments::{atom_term, term};
+use crate::exchange::arguments::{atom_term, term, text};
 use crate::exchange::{ExchangeSlot, Kind};
 use crate::message::Message;
 
@@ -167,21 +167,10 @@ fn check_equivalence(
     );
     match (&new, &old) {
         (None, None) => Ok(()),
-        (Some(new), Some(old)) => {
-            // Both a string and the bytes of one are the same term to RabbitMQ.
-            let text = |value: &Value<'_>| match value {
-                Value::LongStr(bytes) | Value::Bytes(bytes) => {
-                    Ok(String::from_utf8_lossy(bytes).into_owned())
-                }
-                other => Err(term(other)),
-            };
-            match (text(new), text(old)) {
-                (Ok(new), Ok(old)) if new == old => Ok(()),
-                (new_text, old_text) => {
-                    differ(ALTERNATE_EXCHANGE, show(new, new_text), show(old, old_text))
-                }
-            }
+        (Some(new), Some(old)) if bytes_of(new).is_some() && bytes_of(new) == bytes_of(old) => {
+            Ok(())
         }
+        (Some(new), Some(old)) => differ(ALTERNATE_EXCHANGE, show(new), show(old)),
         (new, old) => differ(
             ALTERNATE_EXCHANGE,
             show_typed(new.as_ref()),
@@ -190,22 +179,34 @@ fn check_equivalence(
     }
 }
 
-fn show(value: &Value<'_>, text: Result<String, String>) -> String {
+/// A string and the bytes of one are the same term to RabbitMQ.
+fn bytes_of<'a>(value: &Value<'a>) -> Option<&'a [u8]> {
+    match *value {
+        Value::LongStr(bytes) | Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn show(value: &Value<'_>) -> String {
     match value {
         Value::Void => "none".into(),
-        _ => format!("'{}'", text.unwrap_or_else(|term| term)),
+        other => format!("'{}'", shown(other)),
     }
 }
 
 fn show_typed(value: Option<&Value<'_>>) -> String {
-    let Some(value) = value else {
-        return "none".into();
-    };
-    let shown = match value {
-        Value::LongStr(bytes) | Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => term(other),
-    };
-    format!("the value '{shown}' of type '{}'", value.type_name())
+    match value {
+        None => "none".into(),
+        Some(value) => format!(
+            "the value '{}' of type '{}'",
+            shown(value),
+            value.type_name()
+        ),
+    }
+}
+
+fn shown(value: &Value<'_>) -> String {
+    bytes_of(value).map_or_else(|| term(value), text)
 }
 
 fn read_alternate(spec: &ExchangeSpec, arguments: Table<'_>) -> Result<Option<Name>, DeclareError> {

@@ -219,6 +219,39 @@ impl Router {
         removed
     }
 
+    /// Checks that every table agrees with every other. Costs a look at everything: for tests.
+    ///
+    /// # Panics
+    /// If they do not agree.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.exchanges.len(), self.exchange_slots.len());
+        assert_eq!(self.queues.len(), self.queue_slots.len());
+        assert_eq!(self.bindings.len(), self.identities.len());
+        let outgoing = self
+            .exchanges
+            .iter()
+            .map(|(_, exchange)| exchange.outgoing.len());
+        assert_eq!(outgoing.sum::<usize>(), self.bindings.len());
+        let to_exchanges = self
+            .exchanges
+            .iter()
+            .map(|(_, exchange)| exchange.incoming.len());
+        let to_queues = self.queues.iter().map(|(_, queue)| queue.incoming.len());
+        assert_eq!(
+            to_exchanges.chain(to_queues).sum::<usize>(),
+            self.bindings.len()
+        );
+        for (name, slot) in &self.exchange_slots {
+            assert_eq!(self.at(*slot).spec.name, *name);
+        }
+        for (name, slot) in &self.queue_slots {
+            assert_eq!(self.queues[slot.0 as usize].name, *name);
+        }
+        for (slot, binding) in &self.bindings {
+            self.check_binding(BindingSlot(slot as u32), binding);
+        }
+    }
+
     fn exchange_slot(&self, name: &str) -> Option<ExchangeSlot> {
         self.exchange_slots.get(name).copied()
     }

@@ -52,6 +52,16 @@ pub struct RouteScratch {
     bytes: Vec<u8>,
 }
 
+impl RouteScratch {
+    /// Working space whose random draws follow from `seed`.
+    pub fn with_seed(seed: u64) -> Self {
+        RouteScratch {
+            seed,
+            ..RouteScratch::default()
+        }
+    }
+}
+
 /// Whether these properties send a message a way of its own, whatever is remembered of its exchange and routing
 /// key: it has a `CC` or `BCC` header.
 pub fn has_own_route(properties: &Properties<'_>) -> bool {
