@@ -48,8 +48,42 @@ struct Member {
 pub(crate) struct ConsistentHash {
     pub(crate) hash_on: HashOn,
     members: FixedMap<Target, Member>,
-    /// Seeds and destinations by weight: each member once, under the weight that counts.
-    groups: BTreeMap<u32, Vec<(u64, Target)>>,
+    /// Each member once, under the weight that counts.
+    groups: BTreeMap<u32, Group>,
+}
+
+/// Members of one weight. Seeds stand apart from what they stand for, because all of them are read for each
+/// message and one of those.
+#[derive(Debug, Default)]
+struct Group {
+    seeds: Vec<u64>,
+    targets: Vec<Target>,
+}
+
+impl Group {
+    fn push(&mut self, seed: u64, target: Target) {
+        self.seeds.push(seed);
+        self.targets.push(target);
+    }
+
+    fn remove(&mut self, target: Target) {
+        if let Some(position) = self.targets.iter().position(|other| *other == target) {
+            self.seeds.swap_remove(position);
+            self.targets.swap_remove(position);
+        }
+    }
+
+    /// The greatest draw, and whose it is. Mixing is a bijection, so there are no equal draws but of equal seeds.
+    fn best(&self, hash: u64) -> Option<(u64, Target)> {
+        let mut best = (0, 0);
+        for (index, seed) in self.seeds.iter().enumerate() {
+            let draw = stable_hash::mix(hash ^ seed);
+            if best.0 < draw {
+                best = (draw, index);
+            }
+        }
+        self.targets.get(best.1).map(|&target| (best.0, target))
+    }
 }
 
 impl ConsistentHash {
@@ -70,7 +104,7 @@ impl ConsistentHash {
         });
         member.bindings.push((binding, weight));
         if member.bindings.len() == 1 {
-            self.groups.entry(weight).or_default().push((seed, target));
+            self.groups.entry(weight).or_default().push(seed, target);
         }
     }
 
@@ -95,24 +129,20 @@ impl ConsistentHash {
             return;
         }
         if let Some(group) = self.groups.get_mut(&weight) {
-            group.retain(|&(_, other)| other != target);
-            if group.is_empty() {
+            group.remove(target);
+            if group.seeds.is_empty() {
                 self.groups.remove(&weight);
             }
         }
         if let Some(weight) = heir {
-            self.groups.entry(weight).or_default().push((seed, target));
+            self.groups.entry(weight).or_default().push(seed, target);
         }
     }
 
     pub(crate) fn route(&self, hash: u64, sink: &mut Sink) {
         let mut best: Option<(f64, Target)> = None;
         for (&weight, group) in &self.groups {
-            // Equal draws are settled by the seed, lest the order of binding show.
-            let draws = group
-                .iter()
-                .map(|&(seed, target)| (stable_hash::mix(hash ^ seed), seed, target));
-            let Some((draw, _, target)) = draws.max_by_key(|&(draw, seed, _)| (draw, seed)) else {
+            let Some((draw, target)) = group.best(hash) else {
                 continue;
             };
             // In (0, 1]: 53 bits of the draw, shifted off zero, whose logarithm would be infinite.

@@ -84,6 +84,16 @@ impl Router {
         }
     }
 
+    /// Sets or clears the alternate exchange that a policy gives to an exchange; the one in its arguments goes
+    /// before it. An exchange that is not there is passed over.
+    pub fn set_policy_alternate(&mut self, exchange: &str, alternate: Option<Name>) {
+        let Some(slot) = self.exchange_slot(exchange) else {
+            return;
+        };
+        self.epoch += 1;
+        self.at_mut(slot).policy_alternate = alternate;
+    }
+
     pub(super) fn insert_predeclared(&mut self, spec: ExchangeSpec) {
         let kind = if spec.name.is_empty() {
             Kind::Default
@@ -100,6 +110,7 @@ impl Router {
             spec,
             kind,
             alternate,
+            policy_alternate: None,
             outgoing: Vec::new(),
             incoming: Vec::new(),
         };

@@ -112,6 +112,8 @@ struct Exchange {
     kind: Kind,
     /// From its arguments; need not exist.
     alternate: Option<Name>,
+    /// From the policy on it, and asked only where the arguments name none.
+    policy_alternate: Option<Name>,
     outgoing: Vec<BindingSlot>,
     incoming: Vec<BindingSlot>,
 }

@@ -189,7 +189,11 @@ impl Router {
         self.matches(exchange, message, keys, scratch);
         let nothing =
             scratch.sink.queues.len() == queues_before && scratch.sink.exchanges.is_empty();
-        if nothing && let Some(alternate) = &exchange.alternate {
+        let alternate = exchange
+            .alternate
+            .as_ref()
+            .or(exchange.policy_alternate.as_ref());
+        if nothing && let Some(alternate) = alternate {
             scratch.sink.exchanges.extend(self.exchange_slot(alternate));
         }
         if scratch.sink.exchanges.is_empty() {

@@ -609,6 +609,28 @@ fn the_alternate_is_asked_only_where_nothing_matched() {
     assert_eq!(route(&router, "e", "dead"), [0u64; 0]);
 }
 
+#[test]
+fn a_policy_s_alternate_comes_after_the_argument_s() {
+    let mut router = router(
+        vec![
+            exchange("e", "direct"),
+            with_alternate("own", "direct", "amq.topic"),
+        ],
+        vec![
+            to_queue("amq.fanout", "", "q1"),
+            to_queue("amq.topic", "#", "q2"),
+        ],
+    );
+    assert_eq!(route(&router, "e", "k"), [0u64; 0]);
+    for exchange in ["e", "own", "nope"] {
+        router.set_policy_alternate(exchange, Some(name("amq.fanout")));
+    }
+    assert_eq!(route(&router, "e", "k"), [1]);
+    assert_eq!(route(&router, "own", "k"), [2]);
+    router.set_policy_alternate("e", None);
+    assert_eq!(route(&router, "e", "k"), [0u64; 0]);
+}
+
 /// The cascades that were tried on RabbitMQ 4.3.
 #[test]
 fn auto_delete_cascades_as_the_reference_s_does() {
