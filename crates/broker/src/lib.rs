@@ -3,3 +3,4 @@
 pub mod exchange;
 pub mod message;
 pub mod router;
+pub mod queue;

@@ -1,0 +1,196 @@
+//! Messages go out: consumers come, take turns, and go.
+
+use super::effects::delivery_bytes;
+use super::entry::Entry;
+use super::options::{ConsumerId, ConsumerOptions};
+use super::{ConsumeError, DeadReason, Delivery, DeliveryId, Effects, Gate, Queue, QueueKind};
+
+impl Queue {
+    /// A consumer comes.
+    ///
+    /// # Errors
+    /// [`ConsumeError::ExclusiveInUse`]: RabbitMQ answers 403 ACCESS_REFUSED.
+    pub fn add_consumer(
+        &mut self,
+        now_ms: u64,
+        options: ConsumerOptions,
+        gate: &mut dyn Gate,
+        effects: &mut Effects,
+    ) -> Result<(), ConsumeError> {
+        let single = self.options.single_active_consumer;
+        if self.roster.exclusive.is_some()
+            || (options.exclusive && (single || self.roster.len() != 0))
+        {
+            return Err(ConsumeError::ExclusiveInUse);
+        }
+        self.expire_due(now_ms, effects);
+        self.used_at_ms = now_ms;
+        effects.active_changed |= self.roster.add(options);
+        if self.options.kind == QueueKind::Quorum {
+            effects.active_changed |= self.roster.prefer_priority();
+        }
+        self.assign(now_ms, gate, effects);
+        Ok(())
+    }
+
+    /// A consumer goes. What it holds stays unacked until it is settled. Says whether there was such a consumer.
+    pub fn cancel_consumer(
+        &mut self,
+        now_ms: u64,
+        consumer: ConsumerId,
+        gate: &mut dyn Gate,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(changed) = self.roster.cancel(consumer) else {
+            return false;
+        };
+        self.expire_due(now_ms, effects);
+        self.used_at_ms = now_ms;
+        effects.active_changed |= changed;
+        if self.options.auto_delete && self.roster.len() == 0 && !self.gone {
+            self.gone = true;
+            effects.auto_delete = true;
+        }
+        self.assign(now_ms, gate, effects);
+        true
+    }
+
+    /// Deliveries to this consumer of so many bytes (see [`delivery_bytes`]) have reached its socket.
+    pub fn return_window(
+        &mut self,
+        now_ms: u64,
+        consumer: ConsumerId,
+        bytes: u64,
+        gate: &mut dyn Gate,
+        effects: &mut Effects,
+    ) {
+        let Some(place) = self.roster.find(consumer) else {
+            return;
+        };
+        let window_bytes = &mut self.roster.consumer_mut(place).window_bytes;
+        debug_assert!(bytes <= *window_bytes);
+        *window_bytes = window_bytes.saturating_sub(bytes);
+        self.roster.refresh(place);
+        self.expire_due(now_ms, effects);
+        self.assign(now_ms, gate, effects);
+    }
+
+    /// The gate may admit this consumer again.
+    pub fn resume(
+        &mut self,
+        now_ms: u64,
+        consumer: ConsumerId,
+        gate: &mut dyn Gate,
+        effects: &mut Effects,
+    ) {
+        let Some(place) = self.roster.find(consumer) else {
+            return;
+        };
+        self.roster.open_gate(place);
+        self.expire_due(now_ms, effects);
+        self.assign(now_ms, gate, effects);
+    }
+
+    /// `basic.get`: takes the next message, without a consumer.
+    pub fn get(&mut self, now_ms: u64, no_ack: bool, effects: &mut Effects) -> Option<Delivery> {
+        self.used_at_ms = now_ms;
+        self.expire_due(now_ms, effects);
+        let (seq, entry) = self.take_front(now_ms, effects)?;
+        let mut delivery = delivery(ConsumerId::NONE, &entry);
+        if no_ack {
+            delivery.no_ack = true;
+            effects.release(entry.position);
+        } else {
+            let place = self.roster.getter();
+            delivery.id = self.hold(now_ms, place, seq, entry);
+        }
+        Some(delivery)
+    }
+
+    /// Gives ready messages to consumers until there are no more of the one or the other.
+    pub(super) fn assign(&mut self, now_ms: u64, gate: &mut dyn Gate, effects: &mut Effects) {
+        while self.roster.anyone_waits() {
+            self.bury_due_front(now_ms, effects);
+            if self.ready.is_empty() {
+                return;
+            }
+            let Some(place) = self.roster.next(gate) else {
+                return;
+            };
+            let (seq, entry) = self.ready.pop().expect("it is not empty");
+            self.deliver(now_ms, place, seq, entry, effects);
+        }
+    }
+
+    /// Gives a message to the consumer whose turn it is.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        now_ms: u64,
+        place: u32,
+        seq: u64,
+        entry: Entry,
+        effects: &mut Effects,
+    ) {
+        let consumer = self.roster.consumer_mut(place);
+        consumer.window_bytes += delivery_bytes(&entry.message);
+        let no_ack = consumer.options.no_ack;
+        let mut delivery = delivery(consumer.options.id, &entry);
+        if no_ack {
+            delivery.no_ack = true;
+            effects.release(entry.position);
+        } else {
+            delivery.id = self.hold(now_ms, place, seq, entry);
+        }
+        effects.deliveries.push(delivery);
+        self.roster.turn(place);
+    }
+
+    /// The next message, unless its time has come.
+    fn take_front(&mut self, now_ms: u64, effects: &mut Effects) -> Option<(u64, Entry)> {
+        self.bury_due_front(now_ms, effects);
+        self.ready.pop()
+    }
+
+    /// No message that is due is delivered, even when more are due than one call clears.
+    fn bury_due_front(&mut self, now_ms: u64, effects: &mut Effects) {
+        while self
+            .ready
+            .front()
+            .is_some_and(|(_, entry)| entry.is_due(now_ms))
+        {
+            let (_, entry) = self.ready.pop().expect("there is a front");
+            self.bury(entry, DeadReason::Expired, effects);
+        }
+    }
+
+    fn hold(&mut self, now_ms: u64, place: u32, seq: u64, entry: Entry) -> DeliveryId {
+        let consumer = self.roster.consumer_mut(place);
+        consumer.unacked_len += 1;
+        let timeout_ms = consumer
+            .options
+            .timeout_ms
+            .or(self.options.consumer_timeout_ms);
+        let id = self
+            .unacked
+            .insert(now_ms, seq, entry, place, &mut consumer.unacked);
+        if let Some(timeout_ms) = timeout_ms {
+            let at_ms = now_ms.saturating_add(timeout_ms);
+            self.consumer_deadline_ms = self.consumer_deadline_ms.min(at_ms);
+        }
+        id
+    }
+}
+
+fn delivery(consumer: ConsumerId, entry: &Entry) -> Delivery {
+    Delivery {
+        consumer,
+        id: DeliveryId::NONE,
+        message: entry.message.clone(),
+        position: entry.position,
+        delivery_count: entry.delivery_count,
+        acquired_count: entry.acquired_count,
+        redelivered: entry.redelivered,
+        no_ack: false,
+    }
+}

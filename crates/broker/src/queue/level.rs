@@ -1,0 +1,218 @@
+//! The ready messages of one priority, in their order.
+//!
+//! ```text
+//!   returned (requeued, sorted)      fresh (in the order of arrival)
+//! ┌──────────────────────────┐ ┌─────────────────────────────────────┐
+//! │ 3   7   8                │ │ 12  13  (hole)  15  16  (hole)  18  │ <- push
+//! └──────────────────────────┘ └─────────────────────────────────────┘
+//!   every seq here is lower than every seq there
+//! ```
+//! Messages leave `fresh` from its front, so that what comes back always belongs before it. Only expiry takes
+//! from the middle, which leaves a hole; holes never outnumber messages for long. Deliberately absent: lengths
+//! and bytes, which [`Ready`](super::ready::Ready) keeps for all levels together.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::entry::Entry;
+
+/// Fewer places than this are never given back to the allocator, nor cleared of holes.
+const PLACES_KEPT: usize = 16 * 1024;
+/// Fewer holes than this are left alone.
+const HOLES_KEPT: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    pub(super) priority: u8,
+    returned: BTreeMap<u64, Entry>,
+    /// The first and the last are never holes.
+    fresh: VecDeque<(u64, Option<Entry>)>,
+    holes: usize,
+    /// How many have left `fresh` at its front: place i of `fresh` was the place `passed + i` of all.
+    passed: u64,
+    /// Before this place (of all) no entry is both timed and not indexed.
+    ordered_from: u64,
+    /// The latest deadline among entries of `fresh` that are timed and not indexed, or later.
+    ordered_last_ms: u64,
+}
+
+impl Level {
+    pub(super) fn new(priority: u8) -> Self {
+        Level {
+            priority,
+            ..Level::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.returned.is_empty()
+    }
+
+    /// Takes the next message at the end. Says whether the time index must name it: deadlines that rise from message
+    /// to message, as those from a queue's own time to live do, need no index.
+    pub(super) fn push(&mut self, seq: u64, mut entry: Entry) -> bool {
+        debug_assert!(self.fresh.back().is_none_or(|(last, _)| *last < seq));
+        if self.fresh.is_empty() {
+            self.ordered_last_ms = 0;
+        }
+        entry.indexed = entry.is_timed() && entry.expires_at_ms < self.ordered_last_ms;
+        if entry.is_timed() && !entry.indexed {
+            self.ordered_last_ms = entry.expires_at_ms;
+        }
+        let indexed = entry.indexed;
+        self.fresh.push_back((seq, Some(entry)));
+        indexed
+    }
+
+    /// Takes a message back to where it was. The time index must name it if it is timed.
+    pub(super) fn restore(&mut self, seq: u64, mut entry: Entry) -> bool {
+        debug_assert!(self.fresh.front().is_none_or(|(first, _)| seq < *first));
+        entry.indexed = entry.is_timed();
+        let indexed = entry.indexed;
+        self.returned.insert(seq, entry);
+        indexed
+    }
+
+    pub(super) fn front(&self) -> Option<(u64, &Entry)> {
+        if let Some((seq, entry)) = self.returned.first_key_value() {
+            return Some((*seq, entry));
+        }
+        let (seq, entry) = self.fresh.front()?;
+        Some((
+            *seq,
+            entry.as_ref().expect("the first place is never a hole"),
+        ))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
+        if !self.returned.is_empty() {
+            return self.returned.pop_first();
+        }
+        let (seq, entry) = self.fresh.pop_front()?;
+        self.passed += 1;
+        if self.holes > 0 {
+            self.trim_holes();
+        }
+        self.give_memory_back();
+        Some((seq, entry.expect("the first place is never a hole")))
+    }
+
+    pub(super) fn find(&self, seq: u64) -> Option<&Entry> {
+        if let Some(entry) = self.returned.get(&seq) {
+            return Some(entry);
+        }
+        let place = self.place_of(seq)?;
+        self.fresh[place].1.as_ref()
+    }
+
+    /// Takes a message out wherever it stands.
+    pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
+        if let Some(entry) = self.returned.remove(&seq) {
+            return Some(entry);
+        }
+        let place = self.place_of(seq)?;
+        let entry = self.fresh[place].1.take()?;
+        self.holes += 1;
+        self.trim_holes();
+        if HOLES_KEPT < self.holes && self.fresh.len() < self.holes * 2 {
+            self.fresh.retain(|(_, entry)| entry.is_some());
+            self.holes = 0;
+            self.ordered_from = self.passed;
+        }
+        self.give_memory_back();
+        Some(entry)
+    }
+
+    /// The earliest of the deadlines that the time index does not know.
+    pub(super) fn ordered_deadline(&mut self) -> Option<(u64, u64)> {
+        let mut place = self.ordered_from.saturating_sub(self.passed) as usize;
+        let found = loop {
+            match self.fresh.get(place) {
+                None => break None,
+                Some((seq, Some(entry))) if entry.is_timed() && !entry.indexed => {
+                    break Some((entry.expires_at_ms, *seq));
+                }
+                Some(_) => place += 1,
+            }
+        };
+        self.ordered_from = self.passed + place as u64;
+        found
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        let returned = self.returned.iter().map(|(seq, entry)| (*seq, entry));
+        returned.chain(
+            self.fresh
+                .iter()
+                .filter_map(|(seq, e)| e.as_ref().map(|e| (*seq, e))),
+        )
+    }
+
+    fn place_of(&self, seq: u64) -> Option<usize> {
+        self.fresh.binary_search_by_key(&seq, |(seq, _)| *seq).ok()
+    }
+
+    fn trim_holes(&mut self) {
+        while let Some((_, None)) = self.fresh.front() {
+            self.fresh.pop_front();
+            self.passed += 1;
+            self.holes -= 1;
+        }
+        while let Some((_, None)) = self.fresh.back() {
+            self.fresh.pop_back();
+            self.holes -= 1;
+        }
+    }
+
+    fn give_memory_back(&mut self) {
+        let places = self.fresh.capacity();
+        if PLACES_KEPT < places && self.fresh.len() < places / 8 {
+            self.fresh.shrink_to(places / 4);
+        }
+    }
+
+    /// # Panics
+    /// If something that must hold does not.
+    pub(super) fn check_invariants(&self) {
+        let seqs: Vec<u64> = self.fresh.iter().map(|(seq, _)| *seq).collect();
+        assert!(seqs.is_sorted_by(|a, b| a < b), "fresh is in order");
+        if let (Some((last, _)), Some(first)) = (self.returned.last_key_value(), seqs.first()) {
+            assert!(last < first, "what came back stands before what never left");
+        }
+        assert!(
+            self.fresh.front().is_none_or(|(_, e)| e.is_some()),
+            "no hole in front"
+        );
+        assert!(
+            self.fresh.back().is_none_or(|(_, e)| e.is_some()),
+            "no hole at the end"
+        );
+        let holes = self.fresh.iter().filter(|(_, e)| e.is_none()).count();
+        assert_eq!(holes, self.holes, "holes are counted");
+        assert!(
+            holes <= HOLES_KEPT || holes * 2 <= self.fresh.len(),
+            "holes are bounded"
+        );
+        let start = self.ordered_from.saturating_sub(self.passed) as usize;
+        let mut last_ms = 0;
+        for (place, (_, entry)) in self.fresh.iter().enumerate() {
+            let Some(entry) = entry.as_ref().filter(|e| e.is_timed() && !e.indexed) else {
+                continue;
+            };
+            assert!(
+                start <= place,
+                "the search for deadlines starts early enough"
+            );
+            assert!(
+                last_ms <= entry.expires_at_ms,
+                "deadlines without index rise"
+            );
+            last_ms = entry.expires_at_ms;
+        }
+        assert!(
+            last_ms <= self.ordered_last_ms,
+            "the latest deadline is known"
+        );
+        assert!(self.returned.values().all(|e| e.indexed == e.is_timed()));
+        assert!(self.iter().all(|(_, e)| e.priority == self.priority));
+    }
+}

@@ -1,0 +1,141 @@
+//! Messages come in: limits, deadlines, and straight to a consumer when one waits.
+
+use super::entry::{Entry, NEVER_MS};
+use super::options::{Overflow, QUORUM_PRIORITY_DEFAULT, QUORUM_PRIORITY_MAX, QueueKind};
+use super::timeouts::WORK_PER_CALL_MAX;
+use super::{Dead, DeadReason, Effects, Gate, Incoming, Queue};
+use crate::message::{LogPosition, Message};
+
+impl Queue {
+    /// Takes messages in their order. Those that a full queue refuses are named in `effects.rejected` by their index.
+    pub fn publish(
+        &mut self,
+        now_ms: u64,
+        batch: impl IntoIterator<Item = Incoming>,
+        gate: &mut dyn Gate,
+        effects: &mut Effects,
+    ) {
+        self.expire_due(now_ms, effects);
+        let limited = self.options.length_max.is_some() || self.options.bytes_max.is_some();
+        for (index, incoming) in batch.into_iter().enumerate() {
+            if limited && self.refuses(&incoming.message) {
+                effects.rejected.push(index as u32);
+                self.refuse(incoming, effects);
+                continue;
+            }
+            let seq = self.next_seq;
+            self.next_seq += 1;
+            let entry = self.entry(now_ms, incoming);
+            // When a consumer waits, nothing is ready: the message need not pass through the ready messages.
+            if let Some(place) = self.roster.next(gate) {
+                debug_assert!(self.ready.is_empty());
+                self.deliver(now_ms, place, seq, entry, effects);
+            } else if entry.is_due(now_ms) {
+                self.bury(entry, DeadReason::Expired, effects);
+            } else {
+                self.ready.push(seq, entry);
+                if limited {
+                    self.trim(now_ms, WORK_PER_CALL_MAX, effects);
+                }
+            }
+        }
+    }
+
+    /// What the queue will know of a message that comes in now.
+    fn entry(&self, now_ms: u64, incoming: Incoming) -> Entry {
+        let Incoming {
+            message,
+            position,
+            redelivered,
+            delivery_count,
+            expires_at_ms,
+        } = incoming;
+        let expires_at_ms = expires_at_ms.unwrap_or_else(|| {
+            let ttl_ms = match (self.options.message_ttl_ms, message.expiration_ms()) {
+                (None, None) => return NEVER_MS,
+                (Some(ttl_ms), None) | (None, Some(ttl_ms)) => ttl_ms,
+                (Some(queue_ms), Some(own_ms)) => queue_ms.min(own_ms),
+            };
+            now_ms.saturating_add(ttl_ms)
+        });
+        let priority = self.priority(&message);
+        Entry {
+            message,
+            expires_at_ms,
+            position,
+            delivery_count,
+            acquired_count: delivery_count,
+            priority,
+            redelivered,
+            indexed: false,
+        }
+    }
+
+    fn priority(&self, message: &Message) -> u8 {
+        match (self.options.kind, self.options.priority_max) {
+            (QueueKind::Classic, None) => 0,
+            (QueueKind::Classic, Some(max)) => message.priority().unwrap_or(0).min(max),
+            (QueueKind::Quorum, _) => message
+                .priority()
+                .unwrap_or(QUORUM_PRIORITY_DEFAULT)
+                .min(QUORUM_PRIORITY_MAX),
+        }
+    }
+
+    /// Whether the queue is too full for this message. Asked before a consumer is looked for, as RabbitMQ does.
+    fn refuses(&self, message: &Message) -> bool {
+        if self.options.overflow == Overflow::DropHead {
+            return false;
+        }
+        let bytes = self.ready_bytes() + message.body().len() as u64;
+        self.options
+            .length_max
+            .is_some_and(|max| max < self.ready_len() + 1)
+            || self.options.bytes_max.is_some_and(|max| max < bytes)
+    }
+
+    fn refuse(&self, incoming: Incoming, effects: &mut Effects) {
+        let dead_letters = self.options.overflow == Overflow::RejectPublishDeadLetter;
+        if dead_letters && self.options.dead_letter_exchange.is_some() {
+            effects.dead.push(Dead {
+                message: incoming.message,
+                // What was refused was never the queue's to release.
+                position: LogPosition::NONE,
+                reason: DeadReason::MaxLength,
+            });
+        }
+    }
+
+    /// Drops messages at the head while there are too many, but no more than `work_max`.
+    ///
+    /// The head is where the next delivery would come from, so that with priorities the highest is dropped first;
+    /// RabbitMQ does the same.
+    pub(super) fn trim(&mut self, now_ms: u64, work_max: usize, effects: &mut Effects) {
+        for _ in 0..work_max {
+            if !self.is_over_limit() {
+                return;
+            }
+            let (_, entry) = self.ready.pop().expect("it is over its limit");
+            let reason = if entry.is_due(now_ms) {
+                DeadReason::Expired
+            } else {
+                DeadReason::MaxLength
+            };
+            self.bury(entry, reason, effects);
+        }
+    }
+
+    /// Whether there is something to drop.
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.options.overflow == Overflow::DropHead
+            && !self.ready.is_empty()
+            && (self
+                .options
+                .length_max
+                .is_some_and(|max| max < self.ready_len())
+                || self
+                    .options
+                    .bytes_max
+                    .is_some_and(|max| max < self.ready_bytes()))
+    }
+}
