@@ -96,14 +96,13 @@ impl Queue {
         self.used_at_ms = now_ms;
         self.expire_due(now_ms, effects);
         let (seq, entry) = self.take_front(now_ms, effects)?;
-        let mut delivery = delivery(ConsumerId::NONE, &entry);
         if no_ack {
-            delivery.no_ack = true;
             effects.release(entry.position);
-        } else {
-            let place = self.roster.getter();
-            delivery.id = self.hold(now_ms, place, seq, entry);
+            return Some(settled_delivery(ConsumerId::NONE, entry));
         }
+        let mut delivery = held_delivery(ConsumerId::NONE, &entry);
+        let place = self.roster.getter();
+        delivery.id = self.hold(now_ms, place, seq, entry);
         Some(delivery)
     }
 
@@ -134,15 +133,15 @@ impl Queue {
     ) {
         let consumer = self.roster.consumer_mut(place);
         consumer.window_bytes += delivery_bytes(&entry.message);
-        let no_ack = consumer.options.no_ack;
-        let mut delivery = delivery(consumer.options.id, &entry);
-        if no_ack {
-            delivery.no_ack = true;
+        let id = consumer.options.id;
+        if consumer.options.no_ack {
             effects.release(entry.position);
+            effects.deliveries.push(settled_delivery(id, entry));
         } else {
+            let mut delivery = held_delivery(id, &entry);
             delivery.id = self.hold(now_ms, place, seq, entry);
+            effects.deliveries.push(delivery);
         }
-        effects.deliveries.push(delivery);
         self.roster.turn(place);
     }
 
@@ -182,7 +181,22 @@ impl Queue {
     }
 }
 
-fn delivery(consumer: ConsumerId, entry: &Entry) -> Delivery {
+/// A delivery that takes the message with it.
+fn settled_delivery(consumer: ConsumerId, entry: Entry) -> Delivery {
+    Delivery {
+        consumer,
+        id: DeliveryId::NONE,
+        message: entry.message,
+        position: entry.position,
+        delivery_count: entry.delivery_count,
+        acquired_count: entry.acquired_count,
+        redelivered: entry.redelivered,
+        no_ack: true,
+    }
+}
+
+/// A delivery of a message that the queue holds until it is settled.
+fn held_delivery(consumer: ConsumerId, entry: &Entry) -> Delivery {
     Delivery {
         consumer,
         id: DeliveryId::NONE,

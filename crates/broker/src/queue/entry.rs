@@ -16,6 +16,9 @@ pub(super) struct Entry {
     pub(super) delivery_count: u32,
     /// Deliveries that came back, failed or not. Only quorum queues count them.
     pub(super) acquired_count: u32,
+    /// What it counts towards `bytes_max` and the statistics: its body, as in RabbitMQ. It stands here because
+    /// asking the message would cost a look into memory that may not be near.
+    pub(super) bytes: u32,
     pub(super) priority: u8,
     pub(super) redelivered: bool,
     /// The time index names it. While it is ready this never changes.
@@ -26,9 +29,8 @@ pub(super) struct Entry {
 const _: () = assert!(std::mem::size_of::<Option<Entry>>() == 40);
 
 impl Entry {
-    /// What it counts towards `bytes_max` and the statistics: its body, as in RabbitMQ.
     pub(super) fn bytes(&self) -> u64 {
-        self.message.body().len() as u64
+        u64::from(self.bytes)
     }
 
     pub(super) fn is_due(&self, now_ms: u64) -> bool {

@@ -161,6 +161,7 @@ impl Level {
             self.fresh.pop_back();
             self.holes -= 1;
         }
+        self.ordered_from = self.ordered_from.min(self.passed + self.fresh.len() as u64);
     }
 
     fn give_memory_back(&mut self) {

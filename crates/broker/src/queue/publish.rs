@@ -59,12 +59,14 @@ impl Queue {
             now_ms.saturating_add(ttl_ms)
         });
         let priority = self.priority(&message);
+        let bytes = message.body().len() as u32;
         Entry {
             message,
             expires_at_ms,
             position,
             delivery_count,
             acquired_count: delivery_count,
+            bytes,
             priority,
             redelivered,
             indexed: false,
