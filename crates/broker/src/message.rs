@@ -29,6 +29,40 @@ impl LogPosition {
     }
 }
 
+/// How a message came to be. Its headers cannot say, because clients write there what they like: an `x-death`
+/// header counts only if the broker wrote it (RabbitMQ 4.0 and later).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// A client published it.
+    #[default]
+    Published,
+    /// It died in a queue. It goes by its routing key and those of its `CC` and `BCC` headers.
+    DeadLetter,
+    /// It died in a queue that gives its dead letters a routing key. It goes by that one alone.
+    DeadLetterRerouted,
+}
+
+impl Origin {
+    /// As a log keeps it.
+    pub fn to_u8(self) -> u8 {
+        match self {
+            Origin::Published => 0,
+            Origin::DeadLetter => 1,
+            Origin::DeadLetterRerouted => 2,
+        }
+    }
+
+    /// The reverse of [`Origin::to_u8`].
+    pub fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Origin::Published),
+            1 => Some(Origin::DeadLetter),
+            2 => Some(Origin::DeadLetterRerouted),
+            _ => None,
+        }
+    }
+}
+
 /// What the broker itself asks of a message, read once when it arrives.
 #[derive(Debug, Clone, Copy)]
 struct MessageHeader {
@@ -40,6 +74,7 @@ struct MessageHeader {
     properties_end: u32,
     priority: Option<u8>,
     persistent: bool,
+    origin: Origin,
 }
 
 /// A published message. Cloning it is one atomic increment.
@@ -77,8 +112,23 @@ impl Message {
             properties_end,
             priority: properties.priority(),
             persistent: properties.delivery_mode() == Some(2),
+            origin: Origin::Published,
         };
         Message(ThinArc::from_header_and_slice(header, scratch))
+    }
+
+    /// A copy with another origin.
+    pub fn with_origin(self, origin: Origin) -> Self {
+        let header = MessageHeader {
+            origin,
+            ..*self.header()
+        };
+        Message(ThinArc::from_header_and_slice(header, &self.0.slice))
+    }
+
+    /// How it came to be.
+    pub fn origin(&self) -> Origin {
+        self.header().origin
     }
 
     fn header(&self) -> &MessageHeader {

@@ -164,12 +164,9 @@ impl Queue {
     }
 
     fn hold(&mut self, now_ms: u64, place: u32, seq: u64, entry: Entry) -> DeliveryId {
+        let timeout_ms = self.timeout_ms(self.roster.consumer(place));
         let consumer = self.roster.consumer_mut(place);
         consumer.unacked_len += 1;
-        let timeout_ms = consumer
-            .options
-            .timeout_ms
-            .or(self.options.consumer_timeout_ms);
         let id = self
             .unacked
             .insert(now_ms, seq, entry, place, &mut consumer.unacked);

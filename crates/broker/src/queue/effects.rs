@@ -117,6 +117,9 @@ pub struct Dead {
     pub position: LogPosition,
     /// Why.
     pub reason: DeadReason,
+    /// How many of its deliveries failed, the rejection that killed it among them. The dead letter brings the number
+    /// along to the queues that it comes to, as RabbitMQ's do.
+    pub delivery_count: u32,
 }
 
 /// A consumer that has held messages for too long. The caller cancels it and requeues them.

@@ -216,12 +216,17 @@ impl Queue {
     fn bury(&self, entry: Entry, reason: DeadReason, effects: &mut Effects) {
         if self.options.dead_letter_exchange.is_some() {
             let Entry {
-                message, position, ..
+                message,
+                position,
+                delivery_count,
+                ..
             } = entry;
+            let delivery_count = delivery_count + u32::from(reason == DeadReason::Rejected);
             effects.dead.push(Dead {
                 message,
                 position,
                 reason,
+                delivery_count,
             });
         } else {
             effects.release(entry.position);

@@ -61,7 +61,7 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// Quorum queues: deliveries that may fail before a message is dead-lettered. None: no limit.
     pub delivery_limit: Option<u32>,
-    /// How long a consumer may hold a message unsettled. A consumer's own timeout goes before it.
+    /// Quorum queues: how long a consumer may hold a message unsettled. A consumer's own timeout goes before it.
     pub consumer_timeout_ms: Option<u64>,
     /// Quorum queues: which requeued messages wait before they are ready again. None: all are ready at once.
     pub delayed_retry: Option<DelayedRetry>,
@@ -111,7 +111,7 @@ pub struct ConsumerOptions {
     pub prefetch: u32,
     /// Consumers of higher priority are served first while they have credit (`x-priority`).
     pub priority: i64,
-    /// How long it may hold a message unsettled. None: what the queue says.
+    /// Quorum queues: how long it may hold a message unsettled. None: what the queue says.
     pub timeout_ms: Option<u64>,
     /// The [`Gate`](super::Gate) is asked before each delivery (`basic.qos` with `global`). Means nothing with `no_ack`.
     pub shared_prefetch: bool,

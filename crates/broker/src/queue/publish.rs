@@ -104,6 +104,7 @@ impl Queue {
                 // What was refused was never the queue's to release.
                 position: LogPosition::NONE,
                 reason: DeadReason::MaxLength,
+                delivery_count: incoming.delivery_count,
             });
         }
     }

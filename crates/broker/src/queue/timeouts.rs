@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Entry, NEVER_MS};
-use super::options::ConsumerId;
+use super::options::{ConsumerId, QueueKind};
+use super::roster::Consumer;
 use super::{DeadReason, Effects, Gate, Queue, TimedOut};
 
 /// The most messages that expire, or are dropped because a limit has sunk, in one call.
@@ -120,13 +121,19 @@ impl Queue {
         Some(self.used_at_ms.saturating_add(expires_ms))
     }
 
-    /// When the consumer in that place will have held a message for too long, unless it settles it before.
-    pub(super) fn held_until_ms(&self, place: u32) -> Option<u64> {
-        let consumer = self.roster.consumer(place);
+    /// How long a consumer may hold a message. RabbitMQ 4.3 times out consumers of quorum queues only.
+    pub(super) fn timeout_ms(&self, consumer: &Consumer) -> Option<u64> {
         let timeout_ms = consumer
             .options
             .timeout_ms
-            .or(self.options.consumer_timeout_ms)?;
+            .or(self.options.consumer_timeout_ms);
+        timeout_ms.filter(|_| self.options.kind == QueueKind::Quorum)
+    }
+
+    /// When the consumer in that place will have held a message for too long, unless it settles it before.
+    pub(super) fn held_until_ms(&self, place: u32) -> Option<u64> {
+        let consumer = self.roster.consumer(place);
+        let timeout_ms = self.timeout_ms(consumer)?;
         let (_, oldest) = self.unacked.oldest(consumer.unacked)?;
         Some(oldest.delivered_at_ms.saturating_add(timeout_ms))
     }
@@ -137,11 +144,7 @@ impl Queue {
         self.consumer_deadline_ms = NEVER_MS;
         for place in places {
             let consumer = self.roster.consumer(place);
-            let timeout_ms = consumer
-                .options
-                .timeout_ms
-                .or(self.options.consumer_timeout_ms);
-            let Some(timeout_ms) = timeout_ms else {
+            let Some(timeout_ms) = self.timeout_ms(consumer) else {
                 continue;
             };
             let is_late = |at_ms: u64| at_ms.saturating_add(timeout_ms) <= now_ms;

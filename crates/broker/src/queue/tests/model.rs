@@ -4,6 +4,8 @@
 //! command both must have brought about the same effects, in the same order. A failure prints its seed; run it
 //! again with `LEVERET_SEED=<seed> cargo nextest run -p broker model`.
 
+use std::panic::AssertUnwindSafe;
+
 use super::super::*;
 use super::script::{Budget, message};
 use crate::message::{LogPosition, Message};
@@ -536,17 +538,6 @@ struct Pair {
     ids: Vec<(DeliveryId, u64)>,
     random: Random,
     log: Vec<String>,
-    failed: bool,
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if std::thread::panicking() && self.failed {
-            for line in self.log.iter().rev().take(12).rev() {
-                println!("{line}");
-            }
-        }
-    }
 }
 
 fn random_options(random: &mut Random) -> QueueOptions {
@@ -615,7 +606,6 @@ impl Pair {
             ids: Vec::new(),
             random,
             log: vec![format!("{options:?}")],
-            failed: true,
         }
     }
 
@@ -814,25 +804,15 @@ impl Pair {
         let name = |position: LogPosition| position.0 - 1;
         let effects = std::mem::take(&mut self.effects);
         let expected = std::mem::take(&mut self.model.out);
-        let mut numbers = expected.deliveries.len();
-        numbers -= effects
-            .deliveries
-            .iter()
-            .filter(|d| d.no_ack)
-            .count()
-            .min(numbers);
-        let mut number = self.model.deliveries - numbers as u64;
-        for delivery in effects.deliveries.iter().filter(|d| !d.no_ack) {
-            self.ids.push((delivery.id, number));
-            number += 1;
-        }
+        let held: Vec<_> = effects.deliveries.iter().filter(|d| !d.no_ack).collect();
+        let first = self.model.deliveries - held.len() as u64;
+        self.ids
+            .extend(held.iter().map(|delivery| delivery.id).zip(first..));
         let by_id = |id: &DeliveryId| {
             let (_, number) = self.ids.iter().rev().find(|(i, _)| i == id).expect("known");
             let held = |m: &ModelMessage| matches!(m.state, State::Unacked { delivery, .. } if delivery == *number);
             self.model.messages.iter().position(held).expect("held") as u64
         };
-        let rejected_first = self.model.messages.len() as u64;
-        let _ = rejected_first;
         let mut timed_out: Vec<_> = effects
             .timed_out
             .iter()
@@ -891,20 +871,15 @@ impl Pair {
 }
 
 fn run(seed: u64) {
-    struct PrintSeed(u64);
-    impl Drop for PrintSeed {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                println!("LEVERET_SEED={}", self.0);
-            }
-        }
-    }
-    let _print = PrintSeed(seed);
     let mut pair = Pair::new(seed);
-    for _ in 0..STEPS {
-        pair.step();
+    let steps = AssertUnwindSafe(|| (0..STEPS).for_each(|_| pair.step()));
+    if std::panic::catch_unwind(steps).is_err() {
+        let last = pair.log.len().saturating_sub(12);
+        let log = [&pair.log[..1], &pair.log[last.max(1)..]]
+            .concat()
+            .join("\n");
+        panic!("{log}\nLEVERET_SEED={seed}");
     }
-    pair.failed = false;
 }
 
 #[test]
