@@ -17,7 +17,7 @@
 use wire::amqp091::properties::{Properties, PropertiesBuf};
 use wire::amqp091::table::{FieldTable, FieldValue};
 
-use crate::message::{LogPosition, Message, Origin};
+use crate::message::{LogPosition, Message, Origin, SHORT_STRING_BYTES_MAX};
 use crate::queue::{Dead, DeadReason, Incoming, QueueOptions};
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ impl DeadLettered {
 }
 
 /// Makes the dead letter of a message that died in `queue` at `now_s` (seconds since 1970). None if the queue has no
-/// dead-letter exchange.
+/// dead-letter exchange, or one of a name or with a routing key that no message can carry.
 pub fn dead_letter(
     dead: &Dead,
     queue: &str,
@@ -58,6 +58,10 @@ pub fn dead_letter(
     let exchange = options.dead_letter_exchange.as_deref()?;
     let message = &dead.message;
     let routing_key = options.dead_letter_routing_key.as_deref();
+    let too_long = |name: &str| SHORT_STRING_BYTES_MAX < name.len();
+    if too_long(exchange) || routing_key.is_some_and(too_long) {
+        return None;
+    }
     let view = Properties::validate(message.properties()).expect("they were checked when it came");
     let mut properties = PropertiesBuf::from_view(&view);
     let headers = properties.headers.take().unwrap_or_default();

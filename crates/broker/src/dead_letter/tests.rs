@@ -227,6 +227,8 @@ fn a_queue_without_an_exchange_makes_no_letters() {
         delivery_count: 0,
     };
     assert!(dead_letter(&dead, "q", &QueueOptions::default(), 1).is_none());
+    let long = "k".repeat(256);
+    assert!(dead_letter(&dead, "q", &options(Some(&long)), 1).is_none());
 }
 
 #[test]
