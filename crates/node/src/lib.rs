@@ -1,1 +1,4 @@
 //! One running broker: vhosts, publish path, deliveries, catalog.
+
+pub mod catalog;
+pub mod identities;

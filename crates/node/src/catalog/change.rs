@@ -1,0 +1,148 @@
+//! What is written to the catalog, and what is read back from it.
+
+use std::sync::Arc;
+
+use metadata::identity::{Permissions, TopicPermissions, User, VhostSpec};
+use metadata::topology::{BindingSpec, ExchangeSpec, Name, QueueSpec};
+
+/// One change of what the broker has been told. Each is idempotent: a put replaces, and deleting what is not
+/// there does nothing.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Keeps a vhost.
+    PutVhost(VhostSpec),
+    /// Removes a vhost, with all its exchanges, queues, bindings and permissions.
+    DeleteVhost {
+        /// Its name.
+        vhost: Name,
+    },
+    /// Keeps an exchange.
+    PutExchange {
+        /// The vhost it is in.
+        vhost: Name,
+        /// The exchange.
+        spec: ExchangeSpec,
+    },
+    /// Removes an exchange. Its bindings are changes of their own.
+    DeleteExchange {
+        /// The vhost it is in.
+        vhost: Name,
+        /// Its name.
+        exchange: Name,
+    },
+    /// Keeps a queue.
+    PutQueue {
+        /// The vhost it is in.
+        vhost: Name,
+        /// Its number, the same after every restart and never given to another queue.
+        id: u64,
+        /// The queue.
+        spec: QueueSpec,
+    },
+    /// Removes a queue. Its bindings are changes of their own.
+    DeleteQueue {
+        /// The vhost it is in.
+        vhost: Name,
+        /// Its name.
+        queue: Name,
+    },
+    /// Keeps a binding.
+    PutBinding {
+        /// The vhost it is in.
+        vhost: Name,
+        /// The binding.
+        spec: BindingSpec,
+    },
+    /// Removes the binding that equals `spec`, arguments in whatever order.
+    DeleteBinding {
+        /// The vhost it is in.
+        vhost: Name,
+        /// The binding.
+        spec: BindingSpec,
+    },
+    /// Keeps a user.
+    PutUser(Arc<User>),
+    /// Removes a user, with all permissions.
+    DeleteUser {
+        /// The login name.
+        user: Name,
+    },
+    /// Keeps a user's permissions in a vhost.
+    PutPermissions {
+        /// The vhost.
+        vhost: Name,
+        /// The user.
+        user: Name,
+        /// What the user may do there.
+        permissions: Arc<Permissions>,
+    },
+    /// Removes a user's permissions in a vhost, those on topics apart.
+    DeletePermissions {
+        /// The vhost.
+        vhost: Name,
+        /// The user.
+        user: Name,
+    },
+    /// Keeps a user's permissions on the routing keys of an exchange.
+    PutTopicPermissions {
+        /// The vhost.
+        vhost: Name,
+        /// The user.
+        user: Name,
+        /// The exchange, and what the user may do with it.
+        permissions: Arc<TopicPermissions>,
+    },
+    /// Removes a user's permissions on the routing keys of one exchange, or of all in the vhost.
+    DeleteTopicPermissions {
+        /// The vhost.
+        vhost: Name,
+        /// The user.
+        user: Name,
+        /// The exchange; none for all.
+        exchange: Option<Name>,
+    },
+    /// All of these, or after a crash none: a queue with its bindings, for example.
+    All(Vec<Change>),
+}
+
+/// A queue as it was read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredQueue {
+    /// The vhost it is in.
+    pub vhost: Name,
+    /// Its number.
+    pub id: u64,
+    /// The queue.
+    pub spec: QueueSpec,
+}
+
+/// All that the catalog held when it was opened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stored {
+    /// The vhosts.
+    pub vhosts: Vec<VhostSpec>,
+    /// Each exchange with its vhost.
+    pub exchanges: Vec<(Name, ExchangeSpec)>,
+    /// The queues.
+    pub queues: Vec<StoredQueue>,
+    /// Each binding with its vhost.
+    pub bindings: Vec<(Name, BindingSpec)>,
+    /// The users.
+    pub users: Vec<Arc<User>>,
+    /// Vhost, user, and what the user may do there.
+    pub permissions: Vec<(Name, Name, Arc<Permissions>)>,
+    /// Vhost, user, and what the user may do with routing keys of an exchange.
+    pub topic_permissions: Vec<(Name, Name, Arc<TopicPermissions>)>,
+    /// How many times the catalog has been opened, this time included.
+    pub boots: u64,
+    /// The first number free for a queue. Numbers from here on were never given out by an earlier run, not
+    /// even to a queue whose record a crash prevented.
+    pub queue_id_first: u64,
+}
+
+impl Stored {
+    /// Whether nothing was ever told to this broker: no vhost and no user.
+    pub fn is_virgin(&self) -> bool {
+        self.vhosts.is_empty() && self.users.is_empty()
+    }
+}

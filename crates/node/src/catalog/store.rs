@@ -1,0 +1,532 @@
+//! The catalog's tables: opening them, reading all of them, applying a batch of changes in one transaction.
+//!
+//! Deliberately absent: threads and tickets, which are `mod.rs`, and the bytes of a record (`record.rs`).
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use metadata::topology::Name;
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, Table,
+    TableDefinition, WriteTransaction,
+};
+
+use super::change::{Change, Stored, StoredQueue};
+use super::record::{self, Reader, RecordError};
+
+/// The store's file in the data directory.
+pub const CATALOG_FILE: &str = "catalog.redb";
+/// Held locked as long as a broker uses the data directory; holds its process id.
+pub const LOCK_FILE: &str = "lock";
+
+/// The layout of the tables as a whole. Single records have versions of their own.
+const FORMAT_VERSION: u64 = 1;
+/// Memory for the store's pages: the node keeps all it needs of them in its own tables.
+const CACHE_BYTES: usize = 8 << 20;
+/// Queue numbers that one run of the broker can give out: over thirty years at a thousand a second.
+const QUEUE_ID_BITS: u32 = 40;
+
+const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
+
+/// The tables that map a key to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Vhosts,
+    Exchanges,
+    Queues,
+    Bindings,
+    Users,
+    Permissions,
+    TopicPermissions,
+}
+
+impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Vhosts,
+        Kind::Exchanges,
+        Kind::Queues,
+        Kind::Bindings,
+        Kind::Users,
+        Kind::Permissions,
+        Kind::TopicPermissions,
+    ];
+    /// Those whose keys start with a vhost.
+    const IN_VHOST: [Kind; 5] = [
+        Kind::Exchanges,
+        Kind::Queues,
+        Kind::Bindings,
+        Kind::Permissions,
+        Kind::TopicPermissions,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Vhosts => "vhosts",
+            Kind::Exchanges => "exchanges",
+            Kind::Queues => "queues",
+            Kind::Bindings => "bindings",
+            Kind::Users => "users",
+            Kind::Permissions => "permissions",
+            Kind::TopicPermissions => "topic_permissions",
+        }
+    }
+
+    fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.name())
+    }
+}
+
+/// Why a catalog cannot be opened. Each says so in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The data directory, or a file in it, cannot be made or opened.
+    #[error("cannot use data directory {}: {path}: {source}", dir.display(), path = path.display())]
+    Unusable {
+        /// The data directory.
+        dir: PathBuf,
+        /// What could not be made or opened.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Another process uses the data directory.
+    #[error("data directory {} is in use by another process{}", dir.display(), pid_text(*pid))]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// The other process, if it has said who it is.
+        pid: Option<u32>,
+    },
+    /// The store does not open or does not read.
+    #[error("cannot read {}: {source}", file.display())]
+    Store {
+        /// The store's file.
+        file: PathBuf,
+        /// What the store says.
+        source: Box<redb::Error>,
+    },
+    /// The store was damaged since it was last written.
+    #[error("{} is damaged: {what}", file.display())]
+    Damaged {
+        /// The store's file.
+        file: PathBuf,
+        /// Where, and how.
+        what: String,
+    },
+    /// A newer program has written the store.
+    #[error("{} has format {format}, and this program reads up to {FORMAT_VERSION}", file.display())]
+    TooNew {
+        /// The store's file.
+        file: PathBuf,
+        /// Its format.
+        format: u64,
+    },
+}
+
+fn pid_text(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
+}
+
+/// An open store, and the lock on its directory.
+#[derive(Debug)]
+pub(super) struct Store {
+    database: Database,
+    file: PathBuf,
+    _lock: Option<File>,
+}
+
+impl Store {
+    pub(super) fn open(data_dir: &Path) -> Result<(Store, Stored), CatalogError> {
+        let unusable = |path: &Path| {
+            let (dir, path) = (data_dir.to_owned(), path.to_owned());
+            move |source| CatalogError::Unusable { dir, path, source }
+        };
+        // Password hashes are in there: nobody else's business.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(data_dir)
+            .map_err(unusable(data_dir))?;
+        let lock = lock(data_dir, unusable)?;
+        let file = data_dir.join(CATALOG_FILE);
+        let handle = open_private(&file).map_err(unusable(&file))?;
+        let database = builder()
+            .create_file(handle)
+            .map_err(|e| store_error(&file, e))?;
+        // The file's name must outlive a crash as its contents do.
+        File::open(data_dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(unusable(data_dir))?;
+        Store::start(database, file, Some(lock))
+    }
+
+    pub(super) fn with_backend(
+        backend: impl StorageBackend,
+    ) -> Result<(Store, Stored), CatalogError> {
+        let file = PathBuf::from("(memory)");
+        let database = builder()
+            .create_with_backend(backend)
+            .map_err(|e| store_error(&file, e))?;
+        Store::start(database, file, None)
+    }
+
+    fn start(
+        mut database: Database,
+        file: PathBuf,
+        lock: Option<File>,
+    ) -> Result<(Store, Stored), CatalogError> {
+        // Every page's checksum. What a crash left unfinished has been mended by the open; damage found
+        // after that was done to data that had been committed.
+        if !database
+            .check_integrity()
+            .map_err(|e| store_error(&file, e))?
+        {
+            let what = "a page does not have its checksum".to_owned();
+            return Err(CatalogError::Damaged { file, what });
+        }
+        let store = Store {
+            database,
+            file,
+            _lock: lock,
+        };
+        let boots = store.count_boot()?;
+        let stored = store.read(boots)?;
+        Ok((store, stored))
+    }
+
+    /// Makes the tables that are missing and counts this run, durably, before any queue number of this run
+    /// can be in use.
+    fn count_boot(&self) -> Result<u64, CatalogError> {
+        let fail = |e: redb::Error| store_error(&self.file, e);
+        let write = || -> Result<Result<u64, u64>, redb::Error> {
+            let transaction = begin(&self.database)?;
+            let boots = {
+                let mut counters = transaction.open_table(COUNTERS)?;
+                let format = counters
+                    .get("format")?
+                    .map_or(FORMAT_VERSION, |v| v.value());
+                if format > FORMAT_VERSION {
+                    return Ok(Err(format));
+                }
+                counters.insert("format", FORMAT_VERSION)?;
+                let boots = counters.get("boots")?.map_or(0, |v| v.value()) + 1;
+                counters.insert("boots", boots)?;
+                boots
+            };
+            for kind in Kind::ALL {
+                transaction.open_table(kind.definition())?;
+            }
+            transaction.commit()?;
+            Ok(Ok(boots))
+        };
+        write()
+            .map_err(fail)?
+            .map_err(|format| CatalogError::TooNew {
+                file: self.file.clone(),
+                format,
+            })
+    }
+
+    fn read(&self, boots: u64) -> Result<Stored, CatalogError> {
+        let mut stored = Stored {
+            boots,
+            queue_id_first: boots << QUEUE_ID_BITS,
+            ..Stored::default()
+        };
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|e| store_error(&self.file, e))?;
+        for kind in Kind::ALL {
+            let fail = |e: redb::Error| store_error(&self.file, e);
+            let table = transaction
+                .open_table(kind.definition())
+                .map_err(|e| fail(e.into()))?;
+            let mut vhost = Name::from("");
+            for entry in table.iter().map_err(|e| fail(e.into()))? {
+                let (key, value) = entry.map_err(|e| fail(e.into()))?;
+                read_record(kind, key.value(), value.value(), &mut vhost, &mut stored).map_err(
+                    |error| CatalogError::Damaged {
+                        file: self.file.clone(),
+                        what: format!(
+                            "record {:?} in table {}: {error}",
+                            String::from_utf8_lossy(key.value()),
+                            kind.name()
+                        ),
+                    },
+                )?;
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Applies all of the changes and commits: on return they are on the medium, or none is.
+    pub(super) fn commit(&self, changes: &[Change]) -> Result<(), redb::Error> {
+        let transaction = begin(&self.database)?;
+        let mut tables = Tables {
+            transaction: &transaction,
+            open: [const { None }; 7],
+        };
+        for change in changes {
+            tables.apply(change)?;
+        }
+        drop(tables);
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    // The default, said aloud: a confirm depends on it.
+    transaction.set_durability(Durability::Immediate)?;
+    Ok(transaction)
+}
+
+fn store_error(file: &Path, error: impl Into<redb::Error>) -> CatalogError {
+    let file = file.to_owned();
+    match error.into() {
+        redb::Error::Corrupted(what) => CatalogError::Damaged { file, what },
+        error => CatalogError::Store {
+            file,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Opens a file that only its owner may read, making it if need be.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn lock<E: FnOnce(std::io::Error) -> CatalogError>(
+    data_dir: &Path,
+    unusable: impl Fn(&Path) -> E,
+) -> Result<File, CatalogError> {
+    let path = data_dir.join(LOCK_FILE);
+    let mut file = open_private(&path).map_err(unusable(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // Who holds it is a courtesy: a text that cannot be read leaves the error as clear.
+            let _ = (&mut file).take(32).read_to_string(&mut text);
+            return Err(CatalogError::InUse {
+                dir: data_dir.to_owned(),
+                pid: text.trim().parse().ok(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(&path)(source)),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(unusable(&path))?;
+    Ok(file)
+}
+
+type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
+
+/// The tables of one transaction, each opened when a change first needs it.
+struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+    open: [Option<OpenTable<'t>>; 7],
+}
+
+impl<'t> Tables<'t> {
+    fn table(&mut self, kind: Kind) -> Result<&mut OpenTable<'t>, redb::Error> {
+        let slot = &mut self.open[kind as usize];
+        if slot.is_none() {
+            *slot = Some(self.transaction.open_table(kind.definition())?);
+        }
+        Ok(slot.as_mut().expect("was just filled"))
+    }
+
+    fn put(&mut self, kind: Kind, key: &[u8], value: &[u8]) -> Result<(), redb::Error> {
+        self.table(kind)?.insert(key, value)?;
+        Ok(())
+    }
+
+    fn delete(&mut self, kind: Kind, key: &[u8]) -> Result<(), redb::Error> {
+        self.table(kind)?.remove(key)?;
+        Ok(())
+    }
+
+    /// Deletes all keys that begin with `prefix`.
+    fn delete_under(&mut self, kind: Kind, prefix: &[u8]) -> Result<(), redb::Error> {
+        let after = record::key_after(prefix);
+        self.table(kind)?
+            .retain_in(prefix..after.as_slice(), |_, _| false)?;
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), redb::Error> {
+        let of = |vhost: &Name, name: &Name| record::key(&[vhost.as_bytes(), name.as_bytes()]);
+        match change {
+            Change::PutVhost(spec) => {
+                let key = record::key(&[spec.name.as_bytes()]);
+                self.put(Kind::Vhosts, &key, &record::encode_vhost(spec))
+            }
+            Change::DeleteVhost { vhost } => {
+                let prefix = record::key(&[vhost.as_bytes()]);
+                for kind in Kind::IN_VHOST {
+                    self.delete_under(kind, &prefix)?;
+                }
+                self.delete(Kind::Vhosts, &prefix)
+            }
+            Change::PutExchange { vhost, spec } => {
+                let value = record::encode_exchange(spec);
+                self.put(Kind::Exchanges, &of(vhost, &spec.name), &value)
+            }
+            Change::DeleteExchange { vhost, exchange } => {
+                self.delete(Kind::Exchanges, &of(vhost, exchange))
+            }
+            Change::PutQueue { vhost, id, spec } => {
+                let value = record::encode_queue(*id, spec);
+                self.put(Kind::Queues, &of(vhost, &spec.name), &value)
+            }
+            Change::DeleteQueue { vhost, queue } => self.delete(Kind::Queues, &of(vhost, queue)),
+            Change::PutBinding { vhost, spec } => {
+                let key = record::binding_key(vhost, spec);
+                self.put(Kind::Bindings, &key, &record::encode_binding(spec))
+            }
+            Change::DeleteBinding { vhost, spec } => {
+                self.delete(Kind::Bindings, &record::binding_key(vhost, spec))
+            }
+            Change::All(changes) => changes.iter().try_for_each(|change| self.apply(change)),
+            identity => self.apply_identity(identity),
+        }
+    }
+
+    fn apply_identity(&mut self, change: &Change) -> Result<(), redb::Error> {
+        let of = |vhost: &Name, user: &Name| record::key(&[vhost.as_bytes(), user.as_bytes()]);
+        match change {
+            Change::PutUser(user) => {
+                let key = record::key(&[user.name.as_bytes()]);
+                self.put(Kind::Users, &key, &record::encode_user(user))
+            }
+            Change::DeleteUser { user } => {
+                // A scan of all permissions: users go seldom, and the alternative is an index to maintain.
+                for kind in [Kind::Permissions, Kind::TopicPermissions] {
+                    self.table(kind)?.retain(|key, _| {
+                        let mut key = Reader::of_key(key);
+                        !matches!((key.bytes(), key.bytes()), (Ok(_), Ok(u)) if u == user.as_bytes())
+                    })?;
+                }
+                self.delete(Kind::Users, &record::key(&[user.as_bytes()]))
+            }
+            Change::PutPermissions {
+                vhost,
+                user,
+                permissions,
+            } => {
+                let value = record::encode_permissions(permissions);
+                self.put(Kind::Permissions, &of(vhost, user), &value)
+            }
+            Change::DeletePermissions { vhost, user } => {
+                self.delete(Kind::Permissions, &of(vhost, user))
+            }
+            Change::PutTopicPermissions {
+                vhost,
+                user,
+                permissions,
+            } => {
+                let exchange = permissions.exchange.as_bytes();
+                let key = record::key(&[vhost.as_bytes(), user.as_bytes(), exchange]);
+                let value = record::encode_topic_permissions(permissions);
+                self.put(Kind::TopicPermissions, &key, &value)
+            }
+            Change::DeleteTopicPermissions {
+                vhost,
+                user,
+                exchange: Some(exchange),
+            } => {
+                let key = record::key(&[vhost.as_bytes(), user.as_bytes(), exchange.as_bytes()]);
+                self.delete(Kind::TopicPermissions, &key)
+            }
+            Change::DeleteTopicPermissions {
+                vhost,
+                user,
+                exchange: None,
+            } => self.delete_under(Kind::TopicPermissions, &of(vhost, user)),
+            topology => unreachable!("{topology:?} is applied by apply()"),
+        }
+    }
+}
+
+/// Adds one record to what was read. `vhost` is the vhost of the record before, shared while it stays the same.
+fn read_record(
+    kind: Kind,
+    key: &[u8],
+    value: &[u8],
+    vhost: &mut Name,
+    stored: &mut Stored,
+) -> Result<(), RecordError> {
+    let mut key = Reader::of_key(key);
+    if Kind::IN_VHOST.contains(&kind) {
+        let name = key.text()?;
+        if **vhost != *name {
+            *vhost = Name::from(name);
+        }
+    }
+    let vhost = vhost.clone();
+    match kind {
+        Kind::Vhosts => {
+            let name = key.name()?;
+            stored
+                .vhosts
+                .push(key.end(record::decode_vhost(name, value)?)?);
+        }
+        Kind::Exchanges => {
+            let name = key.name()?;
+            stored
+                .exchanges
+                .push((vhost, key.end(record::decode_exchange(name, value)?)?));
+        }
+        Kind::Queues => {
+            let name = key.name()?;
+            let (id, spec) = key.end(record::decode_queue(name, value)?)?;
+            stored.queues.push(StoredQueue { vhost, id, spec });
+        }
+        Kind::Bindings => stored
+            .bindings
+            .push((vhost, record::decode_binding(key, value)?)),
+        Kind::Users => {
+            let name = key.name()?;
+            stored
+                .users
+                .push(Arc::new(key.end(record::decode_user(name, value)?)?));
+        }
+        Kind::Permissions => {
+            let user = key.name()?;
+            stored
+                .permissions
+                .push((vhost, user, key.end(record::decode_permissions(value)?)?));
+        }
+        Kind::TopicPermissions => {
+            let user = key.name()?;
+            let exchange = key.name()?;
+            let permissions = record::decode_topic_permissions(exchange, value)?;
+            stored
+                .topic_permissions
+                .push((vhost, user, key.end(permissions)?));
+        }
+    }
+    Ok(())
+}
