@@ -75,7 +75,7 @@ pub(super) fn binding_key(vhost: &str, spec: &BindingSpec) -> Vec<u8> {
 
 fn sorted(table: &FieldTable) -> FieldTable {
     let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    entries.sort_by_key(|(key, _)| *key);
     let mut out = FieldTable::new();
     for (name, value) in entries {
         out.set(name, value.clone());

@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,24 +154,28 @@ impl Store {
         let lock = lock(data_dir, unusable)?;
         let file = data_dir.join(CATALOG_FILE);
         let handle = open_private(&file).map_err(unusable(&file))?;
-        let database = builder()
-            .create_file(handle)
-            .map_err(|e| store_error(&file, e))?;
         // The file's name must outlive a crash as its contents do.
         File::open(data_dir)
             .and_then(|dir| dir.sync_all())
             .map_err(unusable(data_dir))?;
-        Store::start(database, file, Some(lock))
+        contain_panic(&file, || {
+            let database = builder()
+                .create_file(handle)
+                .map_err(|e| store_error(&file, e))?;
+            Store::start(database, file.clone(), Some(lock))
+        })
     }
 
     pub(super) fn with_backend(
         backend: impl StorageBackend,
     ) -> Result<(Store, Stored), CatalogError> {
         let file = PathBuf::from("(memory)");
-        let database = builder()
-            .create_with_backend(backend)
-            .map_err(|e| store_error(&file, e))?;
-        Store::start(database, file, None)
+        contain_panic(&file, || {
+            let database = builder()
+                .create_with_backend(backend)
+                .map_err(|e| store_error(&file, e))?;
+            Store::start(database, file.clone(), None)
+        })
     }
 
     fn start(
@@ -283,6 +288,20 @@ fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
+}
+
+/// Some damage makes the store's own code panic: that is an error like any other damage.
+fn contain_panic<T>(
+    file: &Path,
+    open: impl FnOnce() -> Result<T, CatalogError>,
+) -> Result<T, CatalogError> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        let what = "the store could make nothing of a page".to_owned();
+        Err(CatalogError::Damaged {
+            file: file.to_owned(),
+            what,
+        })
+    })
 }
 
 fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
