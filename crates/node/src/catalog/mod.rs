@@ -8,6 +8,7 @@
 //! memory), and retries of a failed fsync.
 
 mod change;
+mod place;
 mod record;
 mod store;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 pub use change::{Change, Stored, StoredQueue};
-pub use store::{CATALOG_FILE, CatalogError, LOCK_FILE};
+pub use place::{CATALOG_FILE, CatalogError, LOCK_FILE};
 
 use store::Store;
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use metadata::identity::VhostSpec;
+
 use super::*;
+use crate::catalog::{Change, Ticket};
 
 fn open() -> (Identities, Arc<Catalog>, Stored) {
     let (catalog, mut stored) = Catalog::in_memory();
