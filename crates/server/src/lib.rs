@@ -1,1 +1,3 @@
 //! The room that listens: sockets, signals, configuration.
+
+pub mod control;

@@ -1,0 +1,156 @@
+//! `leveret ctl`: rabbitmqctl's verbs, arguments, output and exit codes, on a running broker.
+//!
+//! A command line is parsed (`line.rs`) against the table of verbs (`verbs/`), its banner printed, one
+//! request sent over the control socket in the data directory, and the answer printed (`output.rs`).
+//! Deliberately absent: what belongs to Erlang (nodes, cookies, eval), and any knowledge of the broker beyond
+//! the socket's protocol.
+
+mod line;
+mod output;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod verbs;
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use server::control::protocol::{Request, Response};
+
+use line::Line;
+use verbs::Act;
+
+/// rabbitmqctl's exit codes, which are those of sysexits.h.
+mod exit {
+    pub(super) const OK: u8 = 0;
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const DATAERR: u8 = 65;
+    pub(super) const NOUSER: u8 = 67;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const TEMPFAIL: u8 = 75;
+}
+
+/// Why a command ends early: what to print on standard error, and the code to exit with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    code: u8,
+    text: String,
+}
+
+impl Refusal {
+    fn new(code: u8, text: impl Into<String>) -> Refusal {
+        Refusal {
+            code,
+            text: text.into(),
+        }
+    }
+}
+
+/// Runs `leveret ctl` with the arguments after `ctl`.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let mut terminal = Terminal {
+        input: &mut std::io::stdin().lock(),
+        output: &mut std::io::stdout().lock(),
+        errors: &mut std::io::stderr().lock(),
+    };
+    ExitCode::from(execute(arguments, &mut terminal, |line, request| {
+        socket::ask(line, request)
+    }))
+}
+
+/// Where a command reads and prints.
+struct Terminal<'a> {
+    input: &'a mut dyn BufRead,
+    output: &'a mut dyn Write,
+    errors: &'a mut dyn Write,
+}
+
+impl Terminal<'_> {
+    /// A terminal that is gone is nobody's loss: the command has done its work.
+    fn print(&mut self, text: &str) {
+        let _ = self
+            .output
+            .write_all(text.as_bytes())
+            .and_then(|()| self.output.flush());
+    }
+}
+
+/// Runs one command and says what to exit with.
+fn execute(
+    arguments: &[String],
+    terminal: &mut Terminal<'_>,
+    ask: impl FnOnce(&Line, &Request) -> Result<Response, Refusal>,
+) -> u8 {
+    match try_execute(arguments, terminal, ask) {
+        Ok(()) => exit::OK,
+        Err(refusal) => {
+            let _ = writeln!(terminal.errors, "{}", refusal.text);
+            refusal.code
+        }
+    }
+}
+
+fn try_execute(
+    arguments: &[String],
+    terminal: &mut Terminal<'_>,
+    ask: impl FnOnce(&Line, &Request) -> Result<Response, Refusal>,
+) -> Result<(), Refusal> {
+    let Some(mut line) = line::parse(arguments)? else {
+        terminal.print(&verbs::all_usages());
+        return Ok(());
+    };
+    if line.help {
+        terminal.print(&format!("\n{}\n", line.verb.usage_text()));
+        return Ok(());
+    }
+    let banner = (line.verb.banner)(&line);
+    if !banner.is_empty() && line.shows_banner() {
+        terminal.print(&format!("{banner}\n"));
+    }
+    read_password(&mut line, terminal)?;
+    match line.verb.act {
+        Act::Local(act) => {
+            let text = act(&line)?;
+            terminal.print(&format!("{text}\n"));
+        }
+        Act::Ask(request) => {
+            let response = ask(&line, &request(&line))?;
+            terminal.print(&output::render(&line, response)?);
+        }
+    }
+    Ok(())
+}
+
+/// Reads the password from standard input if the command line lacks it.
+fn read_password(line: &mut Line, terminal: &mut Terminal<'_>) -> Result<(), Refusal> {
+    let Some(at) = line.verb.password_at else {
+        return Ok(());
+    };
+    if line.arguments.len() != at {
+        return Ok(());
+    }
+    if line.shows_banner() {
+        let hashed = line.has("pre-hashed-password");
+        terminal.print(if hashed {
+            "Hashed and salted password: \n"
+        } else {
+            "Password: \n"
+        });
+    }
+    let mut text = String::new();
+    let read = terminal.input.read_line(&mut text);
+    if !matches!(read, Ok(bytes) if bytes > 0) {
+        let code = if line.verb.name == "add_user" {
+            exit::DATAERR
+        } else {
+            exit::SOFTWARE
+        };
+        return Err(Refusal::new(
+            code,
+            "Error:\nPassword is not provided via argument or stdin",
+        ));
+    }
+    line.arguments.push(text.trim().to_owned());
+    Ok(())
+}

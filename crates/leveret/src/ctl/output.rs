@@ -1,0 +1,281 @@
+//! Prints what the broker answered: as tables, as JSON, or as an error.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use server::control::protocol::{Cell, Failure, Response, Status};
+
+use super::line::{Formatter, Line};
+use super::{Refusal, exit};
+
+/// The text for standard output.
+pub(super) fn render(line: &Line, response: Response) -> Result<String, Refusal> {
+    let json = line.formatter == Formatter::Json;
+    Ok(match response {
+        Response::Failed(failure) => return Err(refuse(line, &failure)),
+        Response::Done => match (done_text(line), json) {
+            (Some(text), true) => format!("{}\n", json!({"message": text, "status": "ok"})),
+            (Some(text), false) => format!("{text}\n"),
+            (None, true) => format!("{}\n", json!({"result": "ok"})),
+            (None, false) => String::new(),
+        },
+        Response::Count(count) => {
+            let text = match line.verb.name {
+                "close_all_connections" => format!("Closed {count} connections"),
+                _ => format!("Queue was successfully deleted with {count} ready messages"),
+            };
+            match json {
+                true => format!("{}\n", json!({"result": "ok", "value": text})),
+                false => format!("{text}\n"),
+            }
+        }
+        Response::Rows(rows) if json => objects(&line.columns(), &rows),
+        Response::Rows(rows) => table(line, &rows),
+        Response::Status(status) if json => {
+            let text = serde_json::to_string(&status).expect("a status is plain data");
+            format!("{text}\n")
+        }
+        Response::Status(status) => status_text(&status),
+    })
+}
+
+/// What is said of a success beyond the banner.
+fn done_text(line: &Line) -> Option<&'static str> {
+    match line.verb.name {
+        "add_user" if line.shows_banner() || line.formatter == Formatter::Json => Some(
+            "Done. Don't forget to grant the user permissions to some virtual hosts! \
+             See 'leveret ctl help set_permissions' to learn more.",
+        ),
+        "authenticate_user" => Some("Success"),
+        "ping" => Some("Ping succeeded"),
+        _ => None,
+    }
+}
+
+/// Columns apart by tabs; the names of the columns only above something.
+fn table(line: &Line, rows: &[Vec<Cell>]) -> String {
+    let mut out = String::new();
+    if line.headers && !rows.is_empty() {
+        out.push_str(&line.columns().join("\t"));
+        out.push('\n');
+    }
+    for row in rows {
+        let cells: Vec<_> = row.iter().map(text_of).collect();
+        out.push_str(&cells.join("\t"));
+        out.push('\n');
+    }
+    out
+}
+
+/// A cell of a table. A list of names stands in brackets; field tables look as Erlang prints them.
+fn text_of(cell: &Cell) -> String {
+    match cell {
+        Cell::Missing => String::new(),
+        Cell::Text(text) => text.clone(),
+        Cell::Bool(value) => value.to_string(),
+        Cell::Integer(value) => value.to_string(),
+        Cell::Float(value) => format!("{value:?}"),
+        Cell::List(cells) => {
+            let texts: Vec<_> = cells.iter().map(text_of).collect();
+            format!("[{}]", texts.join(", "))
+        }
+        Cell::Table(_) | Cell::Array(_) => term_of(cell),
+    }
+}
+
+/// A value within a field table, as Erlang prints it.
+fn term_of(cell: &Cell) -> String {
+    match cell {
+        Cell::Missing => "undefined".to_owned(),
+        Cell::Text(text) => quote(text),
+        Cell::Table(entries) => {
+            let texts: Vec<_> = entries
+                .iter()
+                .map(|(key, _, value)| format!("{{{},{}}}", quote(key), term_of(value)))
+                .collect();
+            format!("[{}]", texts.join(","))
+        }
+        Cell::Array(values) => {
+            let texts: Vec<_> = values.iter().map(|(_, value)| term_of(value)).collect();
+            format!("[{}]", texts.join(","))
+        }
+        plain => text_of(plain),
+    }
+}
+
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{{{:X}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// An array with an object a line, as rabbitmqctl streams it.
+fn objects(columns: &[String], rows: &[Vec<Cell>]) -> String {
+    let mut out = String::from("[\n");
+    for (at, row) in rows.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        // By hand, for the columns to stand in the order in which they were asked for.
+        let cells: Vec<_> = columns
+            .iter()
+            .zip(row)
+            .map(|(name, cell)| format!("{}:{}", json!(name), json_of(cell)))
+            .collect();
+        let _ = writeln!(out, "{{{}}}", cells.join(","));
+    }
+    out.push_str("]\n");
+    out
+}
+
+fn json_of(cell: &Cell) -> Value {
+    match cell {
+        Cell::Missing => json!(""),
+        Cell::Text(text) => json!(text),
+        Cell::Bool(value) => json!(value),
+        Cell::Integer(value) => json!(value),
+        Cell::Float(value) => json!(value),
+        Cell::List(cells) => cells.iter().map(json_of).collect(),
+        Cell::Table(entries) => entries
+            .iter()
+            .map(|(key, kind, value)| json!([key, kind, json_in_table(value)]))
+            .collect(),
+        Cell::Array(values) => values
+            .iter()
+            .map(|(kind, value)| json!([kind, json_in_table(value)]))
+            .collect(),
+    }
+}
+
+fn json_in_table(cell: &Cell) -> Value {
+    match cell {
+        Cell::Missing => json!("undefined"),
+        other => json_of(other),
+    }
+}
+
+fn status_text(status: &Status) -> String {
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "Runtime\n\nOS PID: {}\nOS: {}\nUptime (seconds): {}\nLeveret version: {}\n\n\
+         Data directory\n\nNode data directory: {}\n\n",
+        status.pid, status.os, status.uptime_seconds, status.version, status.data_directory
+    );
+    if let Some(bytes) = status.resident_bytes {
+        let _ = write!(
+            out,
+            "Memory\n\nTotal memory used: {:.4} gb\n\n",
+            bytes as f64 / 1e9
+        );
+    }
+    let _ = write!(
+        out,
+        "Totals\n\nConnection count: {}\nQueue count: {}\nVirtual host count: {}\n\nListeners\n\n",
+        status.connection_count, status.queue_count, status.virtual_host_count
+    );
+    for listener in &status.listeners {
+        let _ = writeln!(
+            out,
+            "Interface: {}, port: {}, protocol: {}",
+            listener.interface, listener.port, listener.protocol
+        );
+    }
+    out
+}
+
+/// The text and the code that rabbitmqctl has for a failure of this verb.
+fn refuse(line: &Line, failure: &Failure) -> Refusal {
+    let (code, text) = explain(line, failure);
+    if line.formatter == Formatter::Json {
+        let message = text.strip_prefix("Error:\n").unwrap_or(&text);
+        return Refusal::new(
+            code,
+            json!({"result": "error", "message": message}).to_string(),
+        );
+    }
+    Refusal::new(code, text)
+}
+
+fn explain(line: &Line, failure: &Failure) -> (u8, String) {
+    let verb = line.verb.name;
+    let sets_permissions = matches!(verb, "set_permissions" | "set_topic_permissions");
+    match failure {
+        Failure::UserExists(user) => (
+            exit::SOFTWARE,
+            format!("Error:\nUser \"{user}\" already exists"),
+        ),
+        Failure::NoSuchUser(user) if sets_permissions => {
+            (exit::NOUSER, format!("Error:\nUser {user} does not exist"))
+        }
+        Failure::NoSuchUser(user) => {
+            let known = matches!(verb, "change_password" | "set_user_tags" | "delete_user");
+            let code = if known {
+                exit::NOUSER
+            } else {
+                exit::UNAVAILABLE
+            };
+            (code, format!("Error:\nUser \"{user}\" does not exist"))
+        }
+        Failure::NoSuchVhost(vhost) if sets_permissions => (
+            exit::UNAVAILABLE,
+            format!("Error:\nVirtual host {vhost} does not exist"),
+        ),
+        Failure::NoSuchVhost(vhost) => (
+            exit::DATAERR,
+            format!("Virtual host '{vhost}' does not exist"),
+        ),
+        Failure::NoSuchExchange(exchange) => (
+            exit::UNAVAILABLE,
+            format!("Error:\nExchange {exchange} does not exist"),
+        ),
+        Failure::NoSuchQueue(_) if verb == "delete_queue" => {
+            (exit::USAGE, "Error:\nNo such queue was found".to_owned())
+        }
+        Failure::NoSuchQueue(_) => (
+            exit::DATAERR,
+            "Object (queue, stream, exchange, etc) was not found".to_owned(),
+        ),
+        Failure::NoSuchConnection(connection) => (
+            exit::UNAVAILABLE,
+            format!("Error:\nConnection {connection} was not found"),
+        ),
+        Failure::Refused(reason) => {
+            let user = line.argument(0);
+            let text = format!("Error:\nError: failed to authenticate user \"{user}\"\n{reason}");
+            (exit::DATAERR, text)
+        }
+        Failure::QueueInUse => (exit::USAGE, "Error:\nThe queue is in use".to_owned()),
+        Failure::QueueNotEmpty => (exit::USAGE, "Error:\nThe queue is not empty".to_owned()),
+        Failure::QueueLocked => (
+            exit::USAGE,
+            "Error:\nThe queue is locked or protected from deletion".to_owned(),
+        ),
+        Failure::VhostProtected => (
+            exit::DATAERR,
+            "Error:\nCannot delete this virtual host: it is protected from deletion. \
+             To lift the protection, inspect and update its metadata"
+                .to_owned(),
+        ),
+        Failure::InvalidQueueType(kind) => (
+            exit::USAGE,
+            format!("Error:\n{kind} is not a valid queue type"),
+        ),
+        Failure::Invalid(text) | Failure::Unable(text) => {
+            (exit::UNAVAILABLE, format!("Error:\n{text}"))
+        }
+    }
+}

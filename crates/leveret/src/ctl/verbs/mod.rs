@@ -1,0 +1,120 @@
+//! The table of verbs: what each takes, says and asks of the broker.
+
+mod identities;
+mod lists;
+mod topology;
+
+use server::control::protocol::Request;
+
+use super::Refusal;
+use super::line::Line;
+
+/// An option of a verb.
+#[derive(Debug)]
+pub(super) struct Switch {
+    /// Its long name, with hyphens.
+    pub(super) name: &'static str,
+    pub(super) short: Option<char>,
+    pub(super) takes_value: bool,
+}
+
+/// The columns of a list.
+#[derive(Debug)]
+pub(super) struct Columns {
+    pub(super) all: &'static [&'static str],
+    pub(super) default: &'static [&'static str],
+    /// Whether names of columns are printed unless `--no-table-headers` is given.
+    pub(super) headers: bool,
+}
+
+/// How a verb is carried out.
+pub(super) enum Act {
+    /// By the broker.
+    Ask(fn(&Line) -> Request),
+    /// Right here; the result is text to print.
+    Local(fn(&Line) -> Result<String, Refusal>),
+}
+
+/// A verb.
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    /// What follows the verb.
+    pub(super) usage: &'static str,
+    /// The least and the most arguments.
+    pub(super) arguments: (usize, usize),
+    pub(super) switches: &'static [Switch],
+    /// Of lists only.
+    pub(super) columns: Option<Columns>,
+    /// How many arguments there are when the password is missing and must be read.
+    pub(super) password_at: Option<usize>,
+    /// Finds what is wrong with the arguments beyond their number.
+    pub(super) check: fn(&Line) -> Result<(), String>,
+    /// Printed before anything is done; empty for nothing.
+    pub(super) banner: fn(&Line) -> String,
+    pub(super) act: Act,
+}
+
+impl std::fmt::Debug for Verb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What a verb is unless it says otherwise.
+const PLAIN: Verb = Verb {
+    name: "",
+    usage: "",
+    arguments: (0, 0),
+    switches: &[],
+    columns: None,
+    password_at: None,
+    check: |_| Ok(()),
+    banner: |_| String::new(),
+    act: Act::Local(|_| Ok(String::new())),
+};
+
+impl Verb {
+    /// Whether the arguments name columns.
+    pub(super) fn columns_selectable(&self) -> bool {
+        self.columns.is_some() && self.arguments.1 == usize::MAX
+    }
+
+    /// The command line, for who got it wrong.
+    pub(super) fn usage_text(&self) -> String {
+        let space = if self.usage.is_empty() { "" } else { " " };
+        format!(
+            "leveret ctl [--data-dir <dir>] [--quiet] {}{space}{}",
+            self.name, self.usage
+        )
+    }
+}
+
+/// All verbs, those that belong together one after another.
+pub(super) fn all() -> impl Iterator<Item = &'static Verb> {
+    identities::VERBS
+        .iter()
+        .chain(topology::VERBS)
+        .chain(lists::VERBS)
+}
+
+/// A verb by name.
+pub(super) fn find(name: &str) -> Option<&'static Verb> {
+    all().find(|verb| verb.name == name)
+}
+
+/// What `leveret ctl --help` says.
+pub(super) fn all_usages() -> String {
+    let mut text = String::from(
+        "\nUsage\n\nleveret ctl [--data-dir <dir>] [--timeout <timeout>] [--quiet] <command> [<command options>]\n\n\
+         Available commands:\n\n",
+    );
+    let mut usages: Vec<_> = all()
+        .map(|verb| format!("   {} {}", verb.name, verb.usage))
+        .collect();
+    usages.sort();
+    for usage in usages {
+        text.push_str(usage.trim_end());
+        text.push('\n');
+    }
+    text
+}

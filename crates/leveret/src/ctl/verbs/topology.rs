@@ -1,0 +1,233 @@
+//! Verbs that change vhosts, queues and connections, and those about the broker itself.
+
+use server::control::protocol::Request;
+
+use super::{Act, PLAIN, Switch, Verb};
+use crate::ctl::line::Line;
+
+const QUEUE_TYPES: [&str; 3] = ["quorum", "stream", "classic"];
+
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        name: "add_vhost",
+        usage: "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]",
+        arguments: (1, 1),
+        switches: &[
+            Switch {
+                name: "description",
+                short: Some('d'),
+                takes_value: true,
+            },
+            Switch {
+                name: "tags",
+                short: None,
+                takes_value: true,
+            },
+            Switch {
+                name: "default-queue-type",
+                short: None,
+                takes_value: true,
+            },
+        ],
+        check: check_queue_type,
+        banner: |line| format!("Adding vhost \"{}\" ...", line.argument(0)),
+        act: Act::Ask(|line| {
+            let tags = line.option("tags").unwrap_or_default().split(',');
+            Request::AddVhost {
+                vhost: line.argument(0),
+                description: line.option("description").unwrap_or_default().to_owned(),
+                tags: tags
+                    .map(|tag| tag.trim().to_owned())
+                    .filter(|tag| !tag.is_empty())
+                    .collect(),
+                default_queue_type: line.option("default-queue-type").map(str::to_owned),
+            }
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "delete_vhost",
+        usage: "<vhost>",
+        arguments: (1, 1),
+        banner: |line| format!("Deleting vhost \"{}\" ...", line.argument(0)),
+        act: Act::Ask(|line| Request::DeleteVhost {
+            vhost: line.argument(0),
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "purge_queue",
+        usage: "[--vhost <vhost>] <queue>",
+        arguments: (1, 1),
+        banner: |line| {
+            format!(
+                "Purging queue '{}' in vhost '{}' ...",
+                line.argument(0),
+                line.vhost
+            )
+        },
+        act: Act::Ask(|line| Request::PurgeQueue {
+            vhost: line.vhost.clone(),
+            queue: line.argument(0),
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "delete_queue",
+        usage: "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u] [--force]",
+        arguments: (1, 1),
+        switches: &[
+            Switch {
+                name: "if-empty",
+                short: Some('e'),
+                takes_value: false,
+            },
+            Switch {
+                name: "if-unused",
+                short: Some('u'),
+                takes_value: false,
+            },
+            Switch {
+                name: "force",
+                short: None,
+                takes_value: false,
+            },
+        ],
+        check: |line| match line.argument(0).as_str() {
+            "" => Err("queue name cannot be an empty string".to_owned()),
+            _ => Ok(()),
+        },
+        banner: delete_queue_banner,
+        act: Act::Ask(|line| Request::DeleteQueue {
+            vhost: line.vhost.clone(),
+            queue: line.argument(0),
+            if_empty: line.has("if-empty"),
+            if_unused: line.has("if-unused"),
+            force: line.has("force"),
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "close_connection",
+        usage: "<connection pid> <explanation>",
+        arguments: (2, 2),
+        banner: |line| {
+            let (pid, explanation) = (line.argument(0), line.argument(1));
+            format!("Closing connection {pid}, reason: {explanation}...")
+        },
+        act: Act::Ask(|line| Request::CloseConnection {
+            connection: line.argument(0),
+            explanation: line.argument(1),
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "close_all_connections",
+        usage: "[--vhost <vhost> --limit <limit>] [--global] <explanation>",
+        arguments: (1, 1),
+        switches: &[
+            Switch {
+                name: "global",
+                short: None,
+                takes_value: false,
+            },
+            Switch {
+                name: "limit",
+                short: None,
+                takes_value: true,
+            },
+            Switch {
+                name: "per-connection-delay",
+                short: None,
+                takes_value: true,
+            },
+        ],
+        check: |line| match limit(line) {
+            Some(_) => Ok(()),
+            None => Err("the limit must be a number".to_owned()),
+        },
+        banner: close_all_banner,
+        act: Act::Ask(|line| Request::CloseAllConnections {
+            vhost: (!line.has("global")).then(|| line.vhost.clone()),
+            // As in rabbitmqctl, all vhosts means all connections.
+            limit: if line.has("global") {
+                0
+            } else {
+                limit(line).unwrap_or_default()
+            },
+            explanation: line.argument(0),
+        }),
+        ..PLAIN
+    },
+    Verb {
+        name: "status",
+        banner: |line| format!("Status of the broker at {} ...", line.data_dir.display()),
+        act: Act::Ask(|_| Request::Status),
+        ..PLAIN
+    },
+    Verb {
+        name: "ping",
+        banner: |line| {
+            format!(
+                "Will ping the broker at {}. This only checks if it is running and answers.",
+                line.data_dir.display()
+            )
+        },
+        act: Act::Ask(|_| Request::Ping),
+        ..PLAIN
+    },
+    Verb {
+        name: "version",
+        act: Act::Local(|_| Ok(env!("CARGO_PKG_VERSION").to_owned())),
+        ..PLAIN
+    },
+];
+
+fn check_queue_type(line: &Line) -> Result<(), String> {
+    match line.option("default-queue-type") {
+        Some("") => Err("Default queue type must not be an empty string".to_owned()),
+        Some(kind) if !QUEUE_TYPES.contains(&kind) => {
+            let types = QUEUE_TYPES.join(", ");
+            Err(format!(
+                "Default queue type must be one of: {types}. Provided: {kind}"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn delete_queue_banner(line: &Line) -> String {
+    let mut conditions = Vec::new();
+    if line.has("if-empty") {
+        conditions.push("if queue is empty ");
+    }
+    if line.has("if-unused") {
+        conditions.push("if queue is unused ");
+    }
+    let conditions = conditions.join("and ");
+    format!(
+        "Deleting queue '{}' on vhost '{}' {conditions}...",
+        line.argument(0),
+        line.vhost
+    )
+}
+
+fn limit(line: &Line) -> Option<u64> {
+    line.option("limit")
+        .map_or(Some(0), |text| text.parse().ok())
+}
+
+fn close_all_banner(line: &Line) -> String {
+    let explanation = line.argument(0);
+    if line.has("global") {
+        return format!("Closing all connections (across all vhosts), reason: {explanation}...");
+    }
+    let count = match limit(line) {
+        None | Some(0) => "all".to_owned(),
+        Some(limit) => limit.to_string(),
+    };
+    format!(
+        "Closing {count} connections in vhost {}, reason: {explanation}...",
+        line.vhost
+    )
+}

@@ -1,0 +1,3 @@
+//! The control socket: how `leveret ctl` reaches a running broker.
+
+pub mod protocol;
