@@ -145,6 +145,13 @@ impl Catalog {
         self.shared.write(change)
     }
 
+    /// Of the last change written: whoever finds something declared by another waits for this one, since the
+    /// declaration may not be on the medium yet. [`Ticket::NONE`] if all of it is.
+    pub fn last_ticket(&self) -> Ticket {
+        let written = self.shared.queue.lock().written;
+        if written <= self.durable().0 { Ticket::NONE } else { Ticket(written) }
+    }
+
     /// The last change that is on the medium, with all before it.
     pub fn durable(&self) -> Ticket {
         Ticket(self.shared.durable.load(Ordering::Acquire))
