@@ -2,7 +2,8 @@
 //!
 //! A group is a folder, `interop/programs/<language>` or `interop/suites/<name>`, with two executable files:
 //!
-//! - `setup` installs what the group needs. Run often, so quick when everything is there.
+//! - `setup` installs what the group needs. Run often, so quick when everything is there. Exit code 75 says that this
+//!   machine lacks something it cannot install, which its last line names.
 //! - `run` talks to the broker, exits non-zero on failure, and prints last `N passed, N failed, N skipped`.
 //!
 //! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL` and
@@ -10,7 +11,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +29,9 @@ const NOT_IN_CI: [(&str, &str); 0] = [];
 /// A program that hangs must not hang the run.
 const SETUP_SECONDS_MAX: u64 = 900;
 const RUN_SECONDS_MAX: u64 = 900;
+
+/// What `setup` ends with where it cannot install what is missing (`EX_TEMPFAIL` of sysexits.h).
+const EXIT_LACKING: i32 = 75;
 
 /// How much of a log is shown when a group fails.
 const LOG_LINES_SHOWN: usize = 60;
@@ -140,15 +144,8 @@ impl Group {
     fn run(&self) -> Result<Tally> {
         let work = target_directory()?.join("interop").join(&self.name);
         fs::create_dir_all(&work).with_context(|| format!("creating {}", work.display()))?;
-        if let Err(error) = self.set_up(&work) {
-            if on_debian() {
-                return Err(error);
-            }
-            // Only Debian's packages are known to the setup scripts.
-            println!(
-                "SKIPPED {}: this machine lacks what it needs ({error:#})",
-                self.name
-            );
+        if let Some(lacking) = self.set_up(&work)? {
+            println!("SKIPPED {}: {lacking}", self.name);
             return Ok(Tally::SKIPPED);
         }
         let broker = Broker::start(&work, self.port())?;
@@ -162,18 +159,23 @@ impl Group {
         tally
     }
 
-    fn set_up(&self, work: &Path) -> Result<()> {
+    /// Installs what the group needs; what this machine lacks for it, if anything.
+    fn set_up(&self, work: &Path) -> Result<Option<String>> {
         let script = self.folder.join("setup");
         if !script.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let log = work.join("setup.log");
         let mut command = self.command(&script, work);
-        if logged(&mut command, &log, Duration::from_secs(SETUP_SECONDS_MAX))? {
-            return Ok(());
+        let status = logged(&mut command, &log, Duration::from_secs(SETUP_SECONDS_MAX))?;
+        match status.and_then(|status| status.code()) {
+            Some(0) => Ok(None),
+            Some(EXIT_LACKING) => Ok(Some(last_line(&log))),
+            _ => {
+                show_end(&log);
+                bail!("its setup failed, see {}", log.display())
+            }
         }
-        show_end(&log);
-        bail!("its setup failed, see {}", log.display())
     }
 
     fn run_against(&self, broker: &Broker, work: &Path) -> Result<Tally> {
@@ -183,9 +185,9 @@ impl Group {
         command
             .env("LEVERET_AMQP_URL", url)
             .env("LEVERET_AMQP_PORT", broker.port().to_string());
-        let succeeded = logged(&mut command, &log, Duration::from_secs(RUN_SECONDS_MAX))?;
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        let counted = text.trim_end().lines().next_back().and_then(Tally::parse);
+        let status = logged(&mut command, &log, Duration::from_secs(RUN_SECONDS_MAX))?;
+        let succeeded = status.is_some_and(|status| status.success());
+        let counted = Tally::parse(&last_line(&log));
         let tally = match counted {
             Some(tally) if succeeded == (tally.failed == 0) => tally,
             _ if succeeded => bail!(
@@ -210,9 +212,9 @@ impl Group {
     }
 }
 
-/// Runs a command with its output in a file; whether it succeeded in time. A file and not a pipe: a program left
-/// behind by a killed script would hold a pipe open.
-fn logged(command: &mut Command, log: &Path, limit: Duration) -> Result<bool> {
+/// Runs a command with its output in a file; how it ended, or `None` when it had to be killed. A file and not a pipe:
+/// a program left behind by a killed script would hold a pipe open.
+fn logged(command: &mut Command, log: &Path, limit: Duration) -> Result<Option<ExitStatus>> {
     let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
     let mut child = command
         .stdin(Stdio::null())
@@ -221,12 +223,22 @@ fn logged(command: &mut Command, log: &Path, limit: Duration) -> Result<bool> {
         .spawn()
         .with_context(|| format!("running {}", command.get_program().display()))?;
     if let Some(status) = wait_for(&mut child, limit)? {
-        return Ok(status.success());
+        return Ok(Some(status));
     }
     child.kill()?;
     child.wait()?;
     println!("killed after {} s", limit.as_secs());
-    Ok(false)
+    Ok(None)
+}
+
+fn last_line(log: &Path) -> String {
+    let bytes = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&bytes)
+        .trim_end()
+        .lines()
+        .next_back()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn show_end(log: &Path) {
@@ -237,10 +249,6 @@ fn show_end(log: &Path) {
     for line in &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..] {
         println!("   {line}");
     }
-}
-
-fn on_debian() -> bool {
-    Path::new("/etc/debian_version").exists()
 }
 
 #[cfg(test)]
