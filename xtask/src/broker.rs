@@ -1,10 +1,11 @@
-//! A broker for the client programs: the built `leveret serve`, on a data folder and a port of its own.
+//! A broker for the client programs: the built `leveret serve`, on a data folder and a port of its
+//! own.
 //!
 //! Stopping it is part of what is checked: it has [`STOP_SECONDS_MAX`] from SIGTERM to exit code 0.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,21 +34,19 @@ pub(crate) enum Port {
 pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
-    /// Where its output goes.
-    pub(crate) log: PathBuf,
 }
 
 impl Broker {
-    /// Starts a broker with a fresh data folder inside `folder`, and waits until it accepts connections.
-    pub(crate) fn start(folder: &Path, port: Port) -> Result<Broker> {
+    /// Starts a broker with a fresh data folder inside `folder` and its output in the file `log`,
+    /// and waits until it accepts connections.
+    pub(crate) fn start(folder: &Path, log: &Path, port: Port) -> Result<Broker> {
         let program = target_directory()?.join("debug/leveret");
         let address = address(port)?;
         let data = folder.join("data");
         if data.exists() {
             std::fs::remove_dir_all(&data).context("removing the data of an earlier run")?;
         }
-        let log = folder.join("leveret.log");
-        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
         let child = Command::new(&program)
             .arg("serve")
             .arg("--data-dir")
@@ -58,11 +57,7 @@ impl Broker {
             .stderr(output)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        let mut broker = Broker {
-            child,
-            address,
-            log,
-        };
+        let mut broker = Broker { child, address };
         broker.wait_until_it_accepts()?;
         Ok(broker)
     }
@@ -71,7 +66,8 @@ impl Broker {
         self.address.port()
     }
 
-    /// Stops it as an operator would. An error when it does not stop in time, or not with exit code 0.
+    /// Stops it as an operator would. An error when it does not stop in time, or not with exit code
+    /// 0.
     pub(crate) fn stop(mut self) -> Result<()> {
         // The shell's own `kill`: the program of that name is not on every machine.
         Command::new("sh")

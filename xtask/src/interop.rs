@@ -1,13 +1,16 @@
 //! `cargo xtask interop`: programs and test suites of real clients against the built broker.
 //!
-//! A group is a folder, `interop/programs/<language>` or `interop/suites/<name>`, with two executable files:
+//! A group is a folder, `interop/programs/<language>` or `interop/suites/<name>`, with two
+//! executable files:
 //!
-//! - `setup` installs what the group needs. Run often, so quick when everything is there. Exit code 75 says that this
-//!   machine lacks something it cannot install, which its last line names.
-//! - `run` talks to the broker, exits non-zero on failure, and prints last `N passed, N failed, N skipped`.
+//! - `setup` installs what the group needs. Run often, so quick when everything is there. Exit code
+//!   75 says that this machine lacks something it cannot install, which its last line names.
+//! - `run` talks to the broker, exits non-zero on failure, and prints last `N passed, N failed, N
+//!   skipped`.
 //!
-//! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL` and
-//! `LEVERET_AMQP_PORT`. Each group has a fresh broker. Deliberately absent: anything about one language.
+//! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL`
+//! and `LEVERET_AMQP_PORT`. Each group has a fresh broker. Deliberately absent: anything about one
+//! language.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -148,8 +151,9 @@ impl Group {
             println!("SKIPPED {}: {lacking}", self.name);
             return Ok(Tally::SKIPPED);
         }
-        let broker = Broker::start(&work, self.port())?;
-        let broker_log = broker.log.clone();
+        let broker_log = work.join("leveret.log");
+        let broker = Broker::start(&work, &broker_log, self.port())
+            .inspect_err(|_| show_end(&broker_log))?;
         let tally = self.run_against(&broker, &work);
         let stopped = broker.stop();
         if !matches!((&tally, &stopped), (Ok(Tally { failed: 0, .. }), Ok(()))) {
@@ -212,8 +216,8 @@ impl Group {
     }
 }
 
-/// Runs a command with its output in a file; how it ended, or `None` when it had to be killed. A file and not a pipe:
-/// a program left behind by a killed script would hold a pipe open.
+/// Runs a command with its output in a file; how it ended, or `None` when it had to be killed. A
+/// file and not a pipe: a program left behind by a killed script would hold a pipe open.
 fn logged(command: &mut Command, log: &Path, limit: Duration) -> Result<Option<ExitStatus>> {
     let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
     let mut child = command

@@ -1,7 +1,8 @@
 //! The project's own commands: `cargo xtask <command>`.
 //!
-//! What a developer types and what CI runs are the same words, and stand here only. Few dependencies on purpose: this
-//! program is built before anything else. Deliberately absent: anything that a crate of the broker could need.
+//! What a developer types and what CI runs are the same words, and stand here only. Few
+//! dependencies on purpose: this program is built before anything else. Deliberately absent:
+//! anything that a crate of the broker could need.
 
 #![allow(
     clippy::print_stdout,

@@ -1,4 +1,5 @@
-//! Running other programs: where the workspace is, cargo, and a command whose output is both shown and kept.
+//! Running other programs: where the workspace is, cargo, and a command whose output is both shown
+//! and kept.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +11,8 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The root of the workspace. From the environment first: a checkout that was moved keeps its built xtask.
+/// The root of the workspace. From the environment first: a checkout that was moved keeps its built
+/// xtask.
 pub(crate) fn root() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
@@ -28,7 +30,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// What `cargo metadata` says of the workspace's own packages. Asked once: it takes a tenth of a second.
+/// What `cargo metadata` says of the workspace's own packages. Asked once: it takes a tenth of a
+/// second.
 pub(crate) fn metadata() -> Result<&'static Value> {
     static METADATA: OnceLock<Value> = OnceLock::new();
     if let Some(known) = METADATA.get() {
@@ -84,7 +87,8 @@ fn show_and_keep(source: impl Read, mut screen: impl Write) -> String {
     let mut source = BufReader::new(source);
     let mut kept = String::new();
     let mut line = Vec::new();
-    // A line that cannot be read or shown ends the reading; the exit code still tells how the program fared.
+    // A line that cannot be read or shown ends the reading; the exit code still tells how the
+    // program fared.
     while matches!(source.read_until(b'\n', &mut line), Ok(bytes) if bytes > 0) {
         if screen.write_all(&line).is_err() {
             break;

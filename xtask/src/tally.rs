@@ -1,6 +1,8 @@
-//! Counting what passed, failed and was skipped: the last line of a test run, and of every client program and suite.
+//! Counting what passed, failed and was skipped: the last line of a test run, and of every client
+//! program and suite.
 //!
-//! The line has one form everywhere, `12 passed, 0 failed, 3 skipped`, so that sums can be made of sums.
+//! The line has one form everywhere, `12 passed, 0 failed, 3 skipped`, so that sums can be made of
+//! sums.
 
 use std::fmt;
 
@@ -75,7 +77,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Enters one step. A step that was skipped counts as failed where nothing may be skipped, which is in CI.
+    /// Enters one step. A step that was skipped counts as failed where nothing may be skipped,
+    /// which is in CI.
     pub(crate) fn enter(&mut self, name: &str, tally: Tally) {
         self.enter_with(name, tally, in_ci());
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, and one closing line.
 //!
-//! One build in all: the workspace is built once with everything its tests need, and that same build yields the broker
-//! that the client programs talk to.
+//! One build in all: the workspace is built once with everything its tests need, and that same
+//! build yields the broker that the client programs talk to.
 
 use anyhow::Result;
 
@@ -27,8 +27,8 @@ pub(crate) fn run() -> Result<bool> {
     Ok(summary.close())
 }
 
-/// Builds every target at once. Built apart, the binaries and the tests would differ in their dependencies' features, and the
-/// dependencies would be built twice.
+/// Builds every target at once. Built apart, the binaries and the tests would differ in their
+/// dependencies' features, and the dependencies would be built twice.
 pub(crate) fn build() -> bool {
     println!("== build");
     succeeds(&mut cargo(&[
@@ -81,8 +81,8 @@ fn judged(mut tally: Tally, succeeded: bool) -> Tally {
     tally
 }
 
-/// Sums `test result: ok. 5 passed; 0 failed; 1 ignored; ...`, a line for each test binary. Ignored tests are not
-/// skips: they need a RabbitMQ beside the broker, and are run on demand.
+/// Sums `test result: ok. 5 passed; 0 failed; 1 ignored; ...`, a line for each test binary. Ignored
+/// tests are not skips: they need a RabbitMQ beside the broker, and are run on demand.
 fn cargo_test_tally(text: &str) -> Tally {
     let mut tally = Tally::default();
     for line in text.lines().filter(|line| line.starts_with("test result:")) {
@@ -107,7 +107,8 @@ fn nextest_tally(text: &str) -> Tally {
     tally
 }
 
-/// The number that stands before a word: 8 for `passed` in `8 passed (1 slow)`. Zero when there is none.
+/// The number that stands before a word: 8 for `passed` in `8 passed (1 slow)`. Zero when there is
+/// none.
 fn count_before(line: &str, word: &str) -> u64 {
     let Some(position) = line.find(&format!(" {word}")) else {
         return 0;

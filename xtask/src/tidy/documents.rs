@@ -1,4 +1,5 @@
-//! The documents and what is beside the code: titles, lengths, the import table, first lines, scripts, lock files.
+//! The documents and what is beside the code: titles, lengths, the import table, first lines,
+//! scripts, lock files.
 
 use std::fmt::Write as _;
 use std::fs;

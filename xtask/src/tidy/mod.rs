@@ -1,7 +1,9 @@
-//! `cargo xtask tidy`: the rules of STYLE.md that a machine can keep. Also a test, so that nobody forgets it.
+//! `cargo xtask tidy`: the rules of STYLE.md that a machine can keep. Also a test, so that nobody
+//! forgets it.
 //!
-//! Each rule is a function from the tree to findings, in a file named for what it looks at. A rule belongs here when
-//! rustc, clippy and rustfmt cannot keep it. Deliberately absent: opinions that need a reader.
+//! Each rule is a function from the tree to findings, in a file named for what it looks at. A rule
+//! belongs here when rustc, clippy and rustfmt cannot keep it. Deliberately absent: opinions that
+//! need a reader.
 
 mod documents;
 mod imports;

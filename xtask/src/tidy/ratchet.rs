@@ -1,7 +1,8 @@
 //! The ratchet: what is over a limit and is known to be. The list may only shrink.
 //!
-//! One line each: `file <path> <lines>` or `function <path> <name> <lines>`. A line whose thing has shrunk must be
-//! lowered, and one whose thing is gone must go; `tidy --write` does both, and never adds or raises one.
+//! One line each: `file <path> <lines>` or `function <path> <name> <lines>`. A line whose thing has
+//! shrunk must be lowered, and one whose thing is gone must go; `tidy --write` does both, and never
+//! adds or raises one.
 
 use std::fs;
 use std::path::Path;

@@ -1,14 +1,16 @@
 //! The rooms of the house: which crate may import which, and what is walled off in each.
 //!
-//! The only list of this: `tidy` checks the crates' dependencies against it and writes from it the table in
-//! ARCHITECTURE.md and every `clippy.toml`. A new row or a new edge comes with a decision record in `docs/adr`.
+//! The only list of this: `tidy` checks the crates' dependencies against it and writes from it the
+//! table in ARCHITECTURE.md and every `clippy.toml`. A new row or a new edge comes with a decision
+//! record in `docs/adr`.
 
 use super::walls::Wall;
 
 /// A crate of the workspace.
 pub(super) struct Room {
     pub(super) name: &'static str,
-    /// Crates of ours that it may depend on. Its tests may also use any room that stands above it in [`ROOMS`].
+    /// Crates of ours that it may depend on. Its tests may also use any room that stands above it
+    /// in [`ROOMS`].
     pub(super) imports: &'static [&'static str],
     /// What clippy forbids in it.
     pub(super) walls: &'static [Wall],

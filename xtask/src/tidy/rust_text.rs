@@ -1,10 +1,10 @@
 //! Reading Rust by its braces: enough to find functions and to tell code from comments and strings.
 //!
-//! Deliberately absent: a grammar. The rules need names, lines and braces; a parser would cost more to build than all
-//! of xtask. Macro bodies are read as code.
+//! Deliberately absent: a grammar. The rules need names, lines and braces; a parser would cost more
+//! to build than all of xtask. Macro bodies are read as code.
 
-/// The source with comments, strings and character literals turned into spaces; lines stay where they are, and so do
-/// the quotes.
+/// The source with comments, strings and character literals turned into spaces; lines stay where
+/// they are, and so do the quotes.
 pub(super) fn blanked(source: &str) -> String {
     let bytes = source.as_bytes();
     let mut out = bytes.to_vec();
@@ -117,7 +117,8 @@ fn character_end(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// Whether the byte at `at` goes on with a word, as the `r` of `for` does. The `b` of `br"..."` does not count.
+/// Whether the byte at `at` goes on with a word, as the `r` of `for` does. The `b` of `br"..."`
+/// does not count.
 fn continues_a_word(bytes: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1) else {
         return false;

@@ -16,7 +16,8 @@ pub(super) struct File {
     pub(super) executable: bool,
     /// `None` for what is not UTF-8, and for what is too large to be text that someone wrote.
     pub(super) text: Option<String>,
-    /// Rust only: the text with comments, strings and character literals blanked, byte for byte as long.
+    /// Rust only: the text with comments, strings and character literals blanked, byte for byte as
+    /// long.
     pub(super) code: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Walls inside a crate: the `clippy.toml` files, generated from the table of rooms.
 //!
-//! A `clippy.toml` in a crate's folder takes the place of the one in the root, it does not add to it. So each file
-//! repeats what holds everywhere, and all are written from here.
+//! A `clippy.toml` in a crate's folder takes the place of the one in the root, it does not add to
+//! it. So each file repeats what holds everywhere, and all are written from here.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -213,7 +213,8 @@ fn push_list(
     let _ = writeln!(text, "\n{key} = [");
     for wall in walls.iter().map(|wall| wall.forbidden()) {
         for path in paths(wall) {
-            // Clippy objects to paths that it cannot find, and a room need not depend on every crate named here.
+            // Clippy objects to paths that it cannot find, and a room need not depend on every
+            // crate named here.
             let absent = if path.starts_with("std::") {
                 ""
             } else {

@@ -32,7 +32,8 @@ const NOT_IN_NAMES: [&str; 7] = [
     "manager", "helper", "helpers", "util", "utils", "common", "misc",
 ];
 
-/// Verbs that begin with a word that says nothing. The exceptions are AMQP's: the methods get-ok and get-empty.
+/// Verbs that begin with a word that says nothing. The exceptions are AMQP's: the methods get-ok
+/// and get-empty.
 const NOT_BEFORE_VERBS: &str = "get_";
 const METHODS_OF_AMQP: [&str; 2] = ["get_ok", "get_empty"];
 
