@@ -47,7 +47,8 @@ impl Tally {
         })
     }
 
-    fn add(&mut self, other: Tally) {
+    /// Adds the counts of another.
+    pub(crate) fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;

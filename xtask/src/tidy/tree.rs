@@ -30,8 +30,10 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn read(root: &Path) -> Result<Tree> {
+        // In CI the checkout may belong to another user, which git minds.
         let output = Command::new("git")
             .current_dir(root)
+            .args(["-c", "safe.directory=*"])
             .args([
                 "ls-files",
                 "-z",

@@ -108,6 +108,12 @@ const NETWORK: Forbidden = Forbidden {
         "std::os::unix::net::UnixDatagram",
         "std::os::unix::net::UnixListener",
         "std::os::unix::net::UnixStream",
+        "tokio::net::TcpListener",
+        "tokio::net::TcpSocket",
+        "tokio::net::TcpStream",
+        "tokio::net::UdpSocket",
+        "tokio::net::UnixListener",
+        "tokio::net::UnixStream",
     ],
     reason: "no sockets in this room: only server listens",
 };

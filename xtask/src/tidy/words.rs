@@ -27,6 +27,14 @@ const NOT_IN_CODE: [(&str, &str); 3] = [
     (concat!("unimpl", "emented!"), "build it, or leave it out"),
 ];
 
+/// In the code of one folder only: the folder, the word, the one place for it, and why.
+const CONFINED: [(&str, &str, &str, &str); 1] = [(
+    "crates/storage/src/",
+    "std::fs",
+    "crates/storage/src/disk/",
+    "the log goes through `disk`, so that tests can lose what was not synced",
+)];
+
 /// Not part of a type's or module's name: such names do not say what the thing is.
 const NOT_IN_NAMES: [&str; 7] = [
     "manager", "helper", "helpers", "util", "utils", "common", "misc",
@@ -48,6 +56,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
         if let Some(code) = &file.code {
             check_code(&file.path, code, findings);
             check_file_name(file, findings);
+            check_places(file, code, findings);
         }
     }
 }
@@ -124,6 +133,18 @@ fn check_file_name(file: &File, findings: &mut Vec<Finding>) {
     let stem = file.name().trim_end_matches(".rs");
     if let Some(objection) = vague(&stem.split('_').map(str::to_owned).collect::<Vec<_>>()) {
         findings.push(Finding::new(&file.path, 0, objection));
+    }
+}
+
+fn check_places(file: &File, code: &str, findings: &mut Vec<Finding>) {
+    for (folder, word, place, reason) in CONFINED {
+        let concerned = file.path.starts_with(folder) && !file.path.starts_with(place);
+        if concerned && !file.is_test() {
+            for position in occurrences(code, word) {
+                let text = format!("`{word}` outside {place}: {reason}");
+                findings.push(Finding::new(&file.path, line_of(code, position), text));
+            }
+        }
     }
 }
 
