@@ -3,6 +3,8 @@
 //! Deliberately absent: a grammar. The rules need names, lines and braces; a parser would cost more
 //! to build than all of xtask. Macro bodies are read as code.
 
+use std::ops::Range;
+
 /// The source with comments, strings and character literals turned into spaces; lines stay where
 /// they are, and so do the quotes.
 pub(super) fn blanked(source: &str) -> String {
@@ -173,6 +175,9 @@ pub(super) fn line_of(code: &str, position: usize) -> usize {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
+    /// Where `fn` stands, in bytes.
+    pub(super) start: usize,
+    /// The same as a line, from 1.
     pub(super) line: usize,
     /// From the line of `fn` to that of the closing brace, both counted.
     pub(super) lines: usize,
@@ -199,6 +204,7 @@ pub(super) fn functions(code: &str) -> Vec<Function<'_>> {
         let line = line_of(code, keyword.start);
         found.push(Function {
             name: word.text,
+            start: keyword.start,
             line,
             lines: 1 + line_of(code, end) - line,
         });
@@ -229,10 +235,10 @@ fn body_end(code: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// How many lines are not in a `#[cfg(test)] mod tests { ... }`.
-pub(super) fn lines_without_tests(code: &str) -> usize {
+/// Where the modules `#[cfg(test)] mod tests { ... }` stand, in bytes.
+pub(super) fn test_modules(code: &str) -> Vec<Range<usize>> {
     const ATTRIBUTE: &str = "#[cfg(test)]";
-    let mut lines = code.lines().count();
+    let mut modules = Vec::new();
     let mut from = 0;
     while let Some(offset) = code[from..].find(ATTRIBUTE) {
         let start = from + offset;
@@ -240,11 +246,17 @@ pub(super) fn lines_without_tests(code: &str) -> usize {
         let head = code[from..].trim_start();
         let is_module = head.starts_with("mod ") || head.starts_with("pub(crate) mod ");
         if let Some(end) = body_end(code, from).filter(|_| is_module) {
-            lines -= 1 + line_of(code, end) - line_of(code, start);
+            modules.push(start..end + 1);
             from = end;
         }
     }
-    lines
+    modules
+}
+
+/// How many lines are not in a test module.
+pub(super) fn lines_without_tests(code: &str) -> usize {
+    let lines = |module: Range<usize>| code[module].lines().count();
+    code.lines().count() - test_modules(code).into_iter().map(lines).sum::<usize>()
 }
 
 #[cfg(test)]

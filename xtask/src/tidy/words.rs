@@ -3,7 +3,7 @@
 //! The lists are split in two here and there so that this file passes its own rules.
 
 use super::Finding;
-use super::rust_text::{line_of, words};
+use super::rust_text::{functions, line_of, test_modules, words};
 use super::tree::{File, Tree};
 
 /// Not in any file that people write, whatever its language.
@@ -40,9 +40,9 @@ const NOT_IN_NAMES: [&str; 7] = [
     "manager", "helper", "helpers", "util", "utils", "common", "misc",
 ];
 
-/// Verbs that begin with a word that says nothing. The exceptions are AMQP's: the methods get-ok
+/// How the name of a function does not begin. The exceptions are AMQP's: the methods get-ok
 /// and get-empty.
-const NOT_BEFORE_VERBS: &str = "get_";
+const GETTER: &str = "get_";
 const METHODS_OF_AMQP: [&str; 2] = ["get_ok", "get_empty"];
 
 /// What is put off has an issue, whose number stands in brackets after it.
@@ -55,6 +55,7 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
         }
         if let Some(code) = &file.code {
             check_code(&file.path, code, findings);
+            check_functions(file, code, findings);
             check_file_name(file, findings);
             check_places(file, code, findings);
         }
@@ -110,11 +111,6 @@ fn check_code(path: &str, code: &str, findings: &mut Vec<Finding>) {
                 vague(&parts_of_camel_case(word.text))
             }
             "mod" => vague(&word.text.split('_').map(str::to_owned).collect::<Vec<_>>()),
-            "fn" if word.text.starts_with(NOT_BEFORE_VERBS)
-                && !METHODS_OF_AMQP.contains(&word.text) =>
-            {
-                Some("name what it returns, without the verb".to_owned())
-            }
             _ => None,
         };
         if let Some(objection) = objection {
@@ -126,6 +122,26 @@ fn check_code(path: &str, code: &str, findings: &mut Vec<Finding>) {
             ));
         }
         keyword = word.text;
+    }
+}
+
+/// The names of tests are sentences, and may well begin so.
+fn check_functions(file: &File, code: &str, findings: &mut Vec<Finding>) {
+    if file.is_test() {
+        return;
+    }
+    let tests = test_modules(code);
+    for function in functions(code) {
+        let bad = function.name.starts_with(GETTER)
+            && !METHODS_OF_AMQP.contains(&function.name)
+            && !tests.iter().any(|module| module.contains(&function.start));
+        if bad {
+            let text = format!(
+                "`{}`: name what it returns, without the verb",
+                function.name
+            );
+            findings.push(Finding::new(&file.path, function.line, text));
+        }
     }
 }
 
@@ -204,20 +220,39 @@ mod tests {
             "enum Common {}",
             "mod utils;",
             "mod test_helpers {}",
-            "fn get_name() {}",
             "trait HelperOf {}",
         ] {
             assert_eq!(in_code(bad), 1, "{bad}");
         }
-        for good in [
-            "struct Managed;",
-            "fn get() {}",
-            "fn get_ok() {}",
-            "// struct Manager",
-            "fn budget_of() {}",
-        ] {
+        for good in ["struct Managed;", "// struct Manager", "fn budget_of() {}"] {
             assert_eq!(in_code(good), 0, "{good}");
         }
+    }
+
+    #[test]
+    fn getters_are_found_outside_tests() {
+        let source = "fn get_name() {}\nfn get() {}\nfn get_ok() {}\n\
+                      #[cfg(test)]\nmod tests { fn get_works() {} }\n";
+        let mut findings = Vec::new();
+        let mut file = File {
+            path: "a.rs".to_owned(),
+            bytes: 0,
+            executable: false,
+            text: None,
+            code: None,
+        };
+        check_functions(&file, source, &mut findings);
+        assert_eq!(
+            findings
+                .iter()
+                .map(|finding| finding.line)
+                .collect::<Vec<_>>(),
+            [1]
+        );
+        file.path = "a/tests.rs".to_owned();
+        findings.clear();
+        check_functions(&file, source, &mut findings);
+        assert_eq!(findings, []);
     }
 
     #[test]
