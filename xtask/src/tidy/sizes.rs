@@ -4,11 +4,13 @@
 
 use super::Finding;
 use super::ratchet::{Exceptions, Kind};
-use super::rust_text::{functions, lines_without_tests};
+use super::rust_text::{functions, lines_without_tests, test_modules};
 use super::tree::{File, Tree};
 
 const FILE_LINES_MAX: usize = 1_000;
 const FUNCTION_LINES_MAX: usize = 70;
+/// Tests may hold tables and scripts, which are not better for being cut.
+const TEST_FUNCTION_LINES_MAX: usize = 150;
 const CRATE_ROOT_LINES_MAX: usize = 100;
 const BLOB_BYTES_MAX: u64 = 512 << 10;
 
@@ -43,18 +45,24 @@ pub(super) fn oversizes(tree: &Tree) -> Vec<Oversize> {
                 at: 0,
             });
         }
-        for function in functions(code)
-            .into_iter()
-            .filter(|f| f.lines > FUNCTION_LINES_MAX)
-        {
-            let (kind, path, name) = (Kind::Function, path.clone(), function.name.to_owned());
-            found.push(Oversize {
-                kind,
-                path,
-                name,
-                lines: function.lines,
-                at: function.line,
-            });
+        let tests = test_modules(code);
+        for function in functions(code) {
+            let for_tests = file.is_test() || tests.iter().any(|m| m.contains(&function.start));
+            let limit = if for_tests {
+                TEST_FUNCTION_LINES_MAX
+            } else {
+                FUNCTION_LINES_MAX
+            };
+            if function.lines > limit {
+                let (kind, path, name) = (Kind::Function, path.clone(), function.name.to_owned());
+                found.push(Oversize {
+                    kind,
+                    path,
+                    name,
+                    lines: function.lines,
+                    at: function.line,
+                });
+            }
         }
     }
     found.sort();
