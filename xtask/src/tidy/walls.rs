@@ -179,7 +179,6 @@ allow-unwrap-in-tests = true
 allow-expect-in-tests = true
 allow-indexing-slicing-in-tests = true
 allow-print-in-tests = true
-too-many-arguments-threshold = 10
 ";
 
 /// A generated file: its path and what it should hold.
