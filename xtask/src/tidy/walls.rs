@@ -10,7 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Finding;
-use super::rooms::ROOMS;
+use super::rooms::{NEVER_PANIC, PANICS, ROOMS};
+use super::rust_text::lines_without_tests;
 use super::tree::Tree;
 
 /// Something that a room must not touch.
@@ -173,6 +174,9 @@ const RANDOM_ORDER: Forbidden = Forbidden {
     reason: "its order differs from run to run: BTreeMap, or a hash with a fixed seed whose order is never seen",
 };
 
+/// A room with less code than this has only been opened.
+const ROOM_LINES_MIN: usize = 200;
+
 /// What holds in every crate.
 const EVERYWHERE: &str = "\
 allow-unwrap-in-tests = true
@@ -236,6 +240,7 @@ fn push_list(
 }
 
 pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
+    check_panics(tree, findings);
     let expected = files();
     for (path, contents) in &expected {
         let found = tree.file(path).and_then(|file| file.text.as_deref());
@@ -255,6 +260,33 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) {
         if !expected.iter().any(|(path, _)| *path == file.path) {
             let text = "takes the place of the root's: put its walls into xtask/src/tidy/rooms.rs";
             findings.push(Finding::new(&file.path, 0, text));
+        }
+    }
+}
+
+/// The rooms that must not panic say so to clippy in their crate roots.
+fn check_panics(tree: &Tree, findings: &mut Vec<Finding>) {
+    for room in NEVER_PANIC {
+        let folder = format!("crates/{room}/src/");
+        let code = tree
+            .files
+            .iter()
+            .filter(|file| file.path.starts_with(&folder) && !file.is_test());
+        let lines: usize = code
+            .filter_map(|file| file.code.as_deref())
+            .map(lines_without_tests)
+            .sum();
+        if lines < ROOM_LINES_MIN {
+            continue;
+        }
+        let path = format!("{folder}lib.rs");
+        let text = tree
+            .file(&path)
+            .and_then(|file| file.code.as_deref())
+            .unwrap_or_default();
+        for lint in PANICS.into_iter().filter(|lint| !text.contains(lint)) {
+            let text = format!("does not deny {lint} outside tests: it reads what others wrote");
+            findings.push(Finding::new(&path, 0, text));
         }
     }
 }
