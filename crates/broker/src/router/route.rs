@@ -27,6 +27,8 @@ pub struct Routable<'a> {
     pub routing_key: &'a str,
     /// Its properties, for their headers.
     pub properties: Properties<'a>,
+    /// Whether `CC` and `BCC` count. Not for a dead letter whose queue gave it a key.
+    pub sender_selects: bool,
 }
 
 /// The result of `route`, and its working space.
@@ -84,7 +86,8 @@ impl<'a> Keys<'a> {
             cc: None,
             bcc: None,
         };
-        let Some(headers) = message.properties.headers() else {
+        let headers = message.properties.headers();
+        let Some(headers) = headers.filter(|_| message.sender_selects) else {
             return Ok(keys);
         };
         let (mut cc, mut bcc) = (None, None);

@@ -116,6 +116,7 @@ fn route_with(
             exchange,
             routing_key,
             properties,
+            sender_selects: true,
         },
         scratch,
     )?;

@@ -1,3 +1,5 @@
+//! Tests of an exchange's arguments: how values are read and printed.
+
 use wire::amqp091::table::{FieldTable, FieldValue};
 
 use super::*;

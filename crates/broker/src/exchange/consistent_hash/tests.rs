@@ -1,3 +1,5 @@
+//! Tests of consistent hashing: weights, balance, stability.
+
 use super::*;
 use crate::exchange::QueueSlot;
 

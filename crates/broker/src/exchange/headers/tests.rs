@@ -1,3 +1,5 @@
+//! Tests of headers exchanges, against a naive comparer.
+
 use std::collections::BTreeMap;
 
 use wire::amqp091::table::{FieldTable, FieldValue};

@@ -1,3 +1,5 @@
+//! Tests of the topic trie, against a naive matcher.
+
 use super::*;
 use crate::exchange::QueueSlot;
 use crate::exchange::random::draw_index;
