@@ -149,7 +149,11 @@ impl Catalog {
     /// declaration may not be on the medium yet. [`Ticket::NONE`] if all of it is.
     pub fn last_ticket(&self) -> Ticket {
         let written = self.shared.queue.lock().written;
-        if written <= self.durable().0 { Ticket::NONE } else { Ticket(written) }
+        if written <= self.durable().0 {
+            Ticket::NONE
+        } else {
+            Ticket(written)
+        }
     }
 
     /// The last change that is on the medium, with all before it.

@@ -1,0 +1,179 @@
+//! The node: everything one broker process serves.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use broker::queue::ConsumerId;
+use hashbrown::HashMap;
+use metadata::topology::Name;
+use parking_lot::RwLock;
+
+use crate::alarms::{Alarm, Alarms, MemoryWatermark};
+use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
+use crate::connections::Connections;
+use crate::identities::Identities;
+use crate::replies::Replies;
+use crate::settings::Settings;
+use crate::timers::Timers;
+use crate::vhost::{Shared, Vhost};
+
+/// See the module.
+pub struct Node {
+    /// Limits and defaults.
+    pub settings: Settings,
+    /// Users and their permissions.
+    pub identities: Identities,
+    /// What is kept on disk of topology and identities.
+    pub catalog: Arc<Catalog>,
+    /// Who is connected.
+    pub connections: Connections,
+    /// Direct reply-to addresses.
+    pub replies: Replies,
+    /// Conditions that block publishers.
+    pub alarms: Alarms,
+    /// How much memory the process may hold.
+    pub memory: MemoryWatermark,
+    /// When queues want to be woken.
+    pub timers: Arc<Timers>,
+    vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
+    shared: Shared,
+    consumer_id: AtomicU64,
+}
+
+impl Node {
+    /// Opens the node's data directory, which exists, and restores what was declared durable.
+    pub fn open(
+        settings: Settings,
+        data_dir: &Path,
+        now_ms: u64,
+    ) -> Result<Arc<Self>, CatalogError> {
+        let (catalog, stored) = Catalog::open(data_dir)?;
+        Ok(Self::restore(settings, catalog, stored, now_ms))
+    }
+
+    /// A node that keeps nothing, for tests of what is above it.
+    pub fn in_memory(settings: Settings, now_ms: u64) -> Arc<Self> {
+        let (catalog, stored) = Catalog::in_memory();
+        Self::restore(settings, catalog, stored, now_ms)
+    }
+
+    fn restore(settings: Settings, catalog: Catalog, mut stored: Stored, now_ms: u64) -> Arc<Self> {
+        let catalog = Arc::new(catalog);
+        let timers = Arc::new(Timers::default());
+        let shared = Shared {
+            catalog: Arc::clone(&catalog),
+            timers: Arc::clone(&timers),
+            queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
+        };
+        let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings.identities);
+        let memory = MemoryWatermark::new(settings.memory_watermark_permille);
+        let node = Node {
+            settings,
+            memory,
+            identities,
+            catalog,
+            connections: Connections::default(),
+            replies: Replies::default(),
+            alarms: Alarms::default(),
+            timers,
+            vhosts: RwLock::default(),
+            shared,
+            consumer_id: AtomicU64::new(0),
+        };
+        node.restore_topology(stored, now_ms);
+        Arc::new(node)
+    }
+
+    fn restore_topology(&self, stored: Stored, now_ms: u64) {
+        let refused = |what: &str, vhost: &str, text: String| {
+            tracing::error!(vhost, "a stored {what} was not restored: {text}");
+        };
+        for vhost in &stored.vhosts {
+            let name = Arc::clone(&vhost.name);
+            let restored = Vhost::new(Arc::clone(&name), self.shared.clone());
+            self.vhosts.write().insert(name, restored);
+        }
+        for (vhost, spec) in stored.exchanges {
+            if let Some(found) = self.vhost(&vhost)
+                && let Err(text) = found.restore_exchange(spec)
+            {
+                refused("exchange", &vhost, text);
+            }
+        }
+        for StoredQueue { vhost, id, spec } in stored.queues {
+            if let Some(found) = self.vhost(&vhost)
+                && let Err(text) = found.restore_queue(now_ms, id, spec)
+            {
+                refused("queue", &vhost, text);
+            }
+        }
+        for (vhost, spec) in stored.bindings {
+            if let Some(found) = self.vhost(&vhost)
+                && let Err(text) = found.restore_binding(spec)
+            {
+                refused("binding", &vhost, text);
+            }
+        }
+    }
+
+    /// The vhost of this name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// All vhosts, by name.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut vhosts: Vec<_> = self.vhosts.read().values().cloned().collect();
+        vhosts.sort_by(|a, b| a.name.cmp(&b.name));
+        vhosts
+    }
+
+    /// Adds a vhost; `None` if it is there already.
+    pub fn add_vhost(&self, record: metadata::identity::VhostSpec) -> Option<Ticket> {
+        let mut vhosts = self.vhosts.write();
+        if vhosts.contains_key(&record.name) {
+            return None;
+        }
+        let name = Arc::clone(&record.name);
+        vhosts.insert(Arc::clone(&name), Vhost::new(name, self.shared.clone()));
+        Some(self.catalog.write(Change::PutVhost(record)))
+    }
+
+    /// Deletes a vhost with all in it, closing its connections; `None` if it is not there.
+    pub fn delete_vhost(&self, name: &str) -> Option<Ticket> {
+        let vhost = self.vhosts.write().remove(name)?;
+        self.connections
+            .close(320, &format!("vhost '{name}' is down"), |entry| {
+                &*entry.vhost == name
+            });
+        vhost.close();
+        self.identities.forget_vhost(name);
+        Some(self.catalog.write(Change::DeleteVhost {
+            vhost: Arc::clone(&vhost.name),
+        }))
+    }
+
+    /// An id for a new consumer.
+    pub fn next_consumer_id(&self) -> ConsumerId {
+        ConsumerId(1 + self.consumer_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sets or clears an alarm and tells the connections.
+    pub fn set_alarm(&self, alarm: Alarm, on: bool) {
+        if self.alarms.set(alarm, on) {
+            tracing::warn!(?alarm, on, "alarm changed");
+            self.connections.alarms_changed();
+        }
+    }
+
+    /// Wakes the queues whose time has come.
+    pub fn run_timers(&self, now_ms: u64) {
+        for cell in self.timers.take_due(now_ms) {
+            let aftermath = cell.handle_timeout(now_ms);
+            if let Some(vhost) = cell.vhost.upgrade() {
+                vhost.conclude(now_ms, &cell, aftermath);
+            }
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! One queue with its lock: carries out what the pure queue machine decides.
+//!
+//! ```text
+//! publish(batch) ─► lock ─► broker::queue ─► effects ─┬─► deliveries: each consumer's mailbox, one wake-up a batch
+//!                                                     ├─► rejected:   the publisher's confirms
+//!                                                     ├─► next timer: the node's timers
+//!                                                     └─► dead, auto-delete, expiry: an Aftermath for the caller,
+//!                                                         who acts on it once the lock is released
+//! ```
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use broker::queue::{
+    ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Gate, Incoming,
+    Queue, QueueOptions, Settlement,
+};
+use broker::router::QueueId;
+use metadata::topology::{Name, QueueSpec};
+use parking_lot::Mutex;
+use wire::amqp091::table::FieldTable;
+
+use crate::connections::ConnectionId;
+use crate::mailbox::{Event, Mailbox};
+use crate::refusal::{Refusal, RefusalKind};
+use crate::timers::Timers;
+use crate::vhost::Vhost;
+
+/// Credit that the consumers of one channel share (`basic.qos` with global set).
+#[derive(Debug)]
+pub struct SharedPrefetch {
+    limit: AtomicU32,
+    used: AtomicU32,
+}
+
+impl SharedPrefetch {
+    /// A channel's credit; 0 is no limit.
+    pub fn new(limit: u32) -> Arc<Self> {
+        Arc::new(SharedPrefetch {
+            limit: AtomicU32::new(limit),
+            used: AtomicU32::new(0),
+        })
+    }
+
+    /// Changes the limit; what is out already stays out.
+    pub fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::SeqCst);
+    }
+
+    fn take(&self) -> bool {
+        let limit = self.limit.load(Ordering::SeqCst);
+        let take = |used: u32| (limit == 0 || used < limit).then_some(used + 1);
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_ok()
+    }
+
+    /// Gives back credit for `count` settled messages.
+    pub fn give_back(&self, count: u32) {
+        let give = |used: u32| Some(used.saturating_sub(count));
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self
+            .used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, give);
+    }
+}
+
+/// A consumer as it is listed.
+#[derive(Debug, Clone)]
+pub struct ConsumerInfo {
+    /// Its tag on its channel.
+    pub tag: Name,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its connection's name, `127.0.0.1:1234 -> 127.0.0.1:5672`.
+    pub connection_name: Name,
+    /// Its channel's number.
+    pub channel: u16,
+    /// Settled on delivery.
+    pub no_ack: bool,
+    /// The only consumer the queue may have.
+    pub exclusive: bool,
+    /// Unacked messages it may have; 0 is no limit.
+    pub prefetch: u32,
+    /// Arguments of its `basic.consume`.
+    pub arguments: FieldTable,
+}
+
+struct Link {
+    consumer: ConsumerId,
+    mailbox: Arc<Mailbox>,
+    shared: Option<Arc<SharedPrefetch>>,
+    info: ConsumerInfo,
+    /// Deliveries of the batch under way, when the queue has more than one consumer.
+    pending: Vec<Delivery>,
+}
+
+/// The cell's consumers, found by a scan: queues with many consumers are rare, and runs are short-cut.
+#[derive(Default)]
+struct Links(Vec<Link>);
+
+impl Links {
+    fn index(&self, consumer: ConsumerId, hint: usize) -> Option<usize> {
+        if self
+            .0
+            .get(hint)
+            .is_some_and(|link| link.consumer == consumer)
+        {
+            return Some(hint);
+        }
+        self.0
+            .binary_search_by_key(&consumer, |link| link.consumer)
+            .ok()
+    }
+}
+
+impl Gate for Links {
+    fn admit(&mut self, consumer: ConsumerId) -> bool {
+        let link = self
+            .index(consumer, usize::MAX)
+            .and_then(|index| self.0[index].shared.as_ref());
+        link.is_none_or(|shared| shared.take())
+    }
+}
+
+struct State {
+    queue: Queue,
+    effects: Effects,
+    links: Links,
+    /// The moment for which the queue stands in the node's timers.
+    scheduled_ms: u64,
+    deleted: bool,
+}
+
+/// What is left to do once the queue's lock is released. See [`Vhost::conclude`].
+#[derive(Debug, Default)]
+#[must_use = "dead letters are lost and auto-delete queues stay unless Vhost::conclude gets it"]
+pub struct Aftermath {
+    /// Messages to dead-letter, oldest first.
+    pub dead: Vec<Dead>,
+    /// The last consumer went and the queue is auto-delete.
+    pub auto_delete: bool,
+    /// The queue was unused for its `x-expires`.
+    pub expired: bool,
+}
+
+impl Aftermath {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && !self.auto_delete && !self.expired
+    }
+}
+
+/// Counts of a queue, taken in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Messages ready for delivery.
+    pub ready: u64,
+    /// Messages delivered and not settled.
+    pub unacked: u64,
+    /// Consumers.
+    pub consumers: u32,
+    /// Body bytes of the ready ones.
+    pub ready_bytes: u64,
+    /// Body bytes of the unacked ones.
+    pub unacked_bytes: u64,
+}
+
+/// One queue of a vhost.
+pub struct QueueCell {
+    /// Unique in the node, for good.
+    pub id: QueueId,
+    /// As declared.
+    pub spec: QueueSpec,
+    /// The connection that owns it, if it is exclusive.
+    pub owner: Option<ConnectionId>,
+    /// Where the queue dead-letters to and from which vhost.
+    pub vhost: Weak<Vhost>,
+    options: Mutex<Arc<QueueOptions>>,
+    timers: Arc<Timers>,
+    state: Mutex<State>,
+}
+
+impl QueueCell {
+    /// A new, empty queue.
+    pub fn new(
+        id: QueueId,
+        spec: QueueSpec,
+        options: QueueOptions,
+        owner: Option<ConnectionId>,
+        vhost: Weak<Vhost>,
+        timers: Arc<Timers>,
+        now_ms: u64,
+    ) -> Arc<Self> {
+        let state = State {
+            queue: Queue::new(options.clone(), now_ms),
+            effects: Effects::default(),
+            links: Links::default(),
+            scheduled_ms: u64::MAX,
+            deleted: false,
+        };
+        let cell = Arc::new(QueueCell {
+            id,
+            spec,
+            owner,
+            vhost,
+            options: Mutex::new(Arc::new(options)),
+            timers,
+            state: Mutex::new(state),
+        });
+        let _nothing_happened_yet = cell.run(|_| ());
+        cell
+    }
+
+    /// The queue's options as they are now.
+    pub fn options(&self) -> Arc<QueueOptions> {
+        Arc::clone(&self.options.lock())
+    }
+
+    /// Refuses another connection's exclusive queue, with RabbitMQ's words.
+    pub fn check_owner(&self, connection: ConnectionId, vhost: &str) -> Result<(), Refusal> {
+        if self.owner.is_none_or(|owner| owner == connection) {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot obtain exclusive access to locked queue '{}' in vhost '{vhost}'. It could be \
+             originally declared on another connection or the exclusive property value does not \
+             match that of the original declaration.",
+            self.spec.name
+        );
+        Err(Refusal::new(RefusalKind::ResourceLocked, text))
+    }
+
+    /// Does `action` under the lock, then carries out what the queue decided.
+    fn run<R>(self: &Arc<Self>, action: impl FnOnce(&mut State) -> R) -> (R, Aftermath) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let result = action(state);
+        let aftermath = self.carry_out(state);
+        (result, aftermath)
+    }
+
+    fn carry_out(self: &Arc<Self>, state: &mut State) -> Aftermath {
+        state.hand_out();
+        for timed_out in state.effects.timed_out.drain(..) {
+            if let Some(index) = state.links.index(timed_out.consumer, usize::MAX) {
+                let consumer = timed_out.consumer;
+                let event = Event::ConsumerTimedOut { consumer };
+                state.links.0[index].mailbox.notify(event);
+            }
+        }
+        if let Some(next_ms) = state.queue.poll_timeout()
+            && next_ms < state.scheduled_ms
+            && !state.deleted
+        {
+            state.scheduled_ms = next_ms;
+            self.timers.schedule(next_ms, self.id, Arc::downgrade(self));
+        }
+        let aftermath = Aftermath {
+            dead: std::mem::take(&mut state.effects.dead),
+            auto_delete: state.effects.auto_delete && !state.deleted,
+            expired: state.effects.expired_queue && !state.deleted,
+        };
+        state.effects.clear();
+        aftermath
+    }
+
+    /// Takes a batch. `rejected` gets the indexes of those that the queue's overflow rule refused. A deleted
+    /// queue swallows all, as if it had taken them just before it went.
+    pub fn publish(
+        self: &Arc<Self>,
+        now_ms: u64,
+        batch: &mut Vec<Incoming>,
+        rejected: &mut Vec<u32>,
+    ) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            if state.deleted {
+                batch.clear();
+                return;
+            }
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            queue.publish(now_ms, batch.drain(..), links, effects);
+            rejected.append(&mut effects.rejected);
+        });
+        aftermath
+    }
+
+    /// Settles unacked messages.
+    pub fn settle(
+        self: &Arc<Self>,
+        now_ms: u64,
+        ids: &[DeliveryId],
+        settlement: Settlement,
+    ) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            queue.settle(now_ms, ids, settlement, links, effects);
+        });
+        aftermath
+    }
+
+    /// Adds a consumer; its deliveries go to `mailbox` from now on.
+    pub fn consume(
+        self: &Arc<Self>,
+        now_ms: u64,
+        options: ConsumerOptions,
+        mailbox: Arc<Mailbox>,
+        shared: Option<Arc<SharedPrefetch>>,
+        info: ConsumerInfo,
+    ) -> (Result<(), ConsumeRefusal>, Aftermath) {
+        self.run(|state| {
+            if state.deleted {
+                return Err(ConsumeRefusal::Gone);
+            }
+            let consumer = options.id;
+            let link = Link {
+                consumer,
+                mailbox,
+                shared,
+                info,
+                pending: Vec::new(),
+            };
+            let Err(at) = state
+                .links
+                .0
+                .binary_search_by_key(&consumer, |link| link.consumer)
+            else {
+                panic!("consumer ids are unique in the node");
+            };
+            state.links.0.insert(at, link);
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            match queue.add_consumer(now_ms, options, links, effects) {
+                Ok(()) => Ok(()),
+                Err(ConsumeError::ExclusiveInUse) => {
+                    links.0.remove(at);
+                    Err(ConsumeRefusal::ExclusiveInUse)
+                }
+            }
+        })
+    }
+
+    /// Removes a consumer; what it holds unacked stays unacked.
+    pub fn cancel(self: &Arc<Self>, now_ms: u64, consumer: ConsumerId) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            queue.cancel_consumer(now_ms, consumer, links, effects);
+            // What the queue handed out before is in the mailbox; nothing more will be.
+            state.hand_out();
+            if let Some(index) = state.links.index(consumer, usize::MAX) {
+                state.links.0.remove(index);
+            }
+        });
+        aftermath
+    }
+
+    /// `bytes` of the consumer's deliveries reached its connection's output.
+    pub fn return_window(
+        self: &Arc<Self>,
+        now_ms: u64,
+        consumer: ConsumerId,
+        bytes: u64,
+    ) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            queue.return_window(now_ms, consumer, bytes, links, effects);
+        });
+        aftermath
+    }
+
+    /// The consumer's channel has shared credit again.
+    pub fn resume(self: &Arc<Self>, now_ms: u64, consumer: ConsumerId) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            let State {
+                queue,
+                effects,
+                links,
+                ..
+            } = state;
+            queue.resume(now_ms, consumer, links, effects);
+        });
+        aftermath
+    }
+
+    /// `basic.get`: the next message and how many are ready behind it.
+    pub fn get(
+        self: &Arc<Self>,
+        now_ms: u64,
+        no_ack: bool,
+    ) -> (Option<(Delivery, u64)>, Aftermath) {
+        self.run(|state| {
+            let delivery = state.queue.get(now_ms, no_ack, &mut state.effects)?;
+            Some((delivery, state.queue.ready_len()))
+        })
+    }
+
+    /// Drops all ready messages; how many.
+    pub fn purge(self: &Arc<Self>, now_ms: u64) -> u64 {
+        let (count, aftermath) = self.run(|state| state.queue.purge(now_ms, &mut state.effects));
+        debug_assert!(aftermath.dead.is_empty(), "a purge dead-letters nothing");
+        count
+    }
+
+    /// A redeclare: `x-expires` starts anew.
+    pub fn touch(self: &Arc<Self>, now_ms: u64) {
+        let _an_expiry_cannot_come_of_it = self.run(|state| state.queue.touch(now_ms));
+    }
+
+    /// Its time has come.
+    pub fn handle_timeout(self: &Arc<Self>, now_ms: u64) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            state.scheduled_ms = u64::MAX;
+            if !state.deleted {
+                let State {
+                    queue,
+                    effects,
+                    links,
+                    ..
+                } = state;
+                queue.handle_timeout(now_ms, links, effects);
+            }
+        });
+        aftermath
+    }
+
+    /// Ends the queue if `condition` holds of its counts: drops its messages, tells its consumers. The
+    /// number of ready messages dropped, or the counts that broke the condition. `None`: it was gone already.
+    pub fn close(
+        self: &Arc<Self>,
+        condition: impl FnOnce(&QueueCounts) -> bool,
+    ) -> Option<Result<u64, QueueCounts>> {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return None;
+        }
+        let counts = state.counts();
+        if !condition(&counts) {
+            return Some(Err(counts));
+        }
+        state.deleted = true;
+        let State {
+            queue,
+            effects,
+            links,
+            ..
+        } = &mut *state;
+        queue.drain_all(effects);
+        effects.clear();
+        for link in links.0.drain(..) {
+            link.mailbox.notify(Event::ConsumerCancelled(link.consumer));
+        }
+        Some(Ok(counts.ready))
+    }
+
+    /// Whether the queue is gone.
+    pub fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
+    }
+
+    /// Its counts now.
+    pub fn counts(&self) -> QueueCounts {
+        self.state.lock().counts()
+    }
+
+    /// Its consumers, in the order they came, and whether each is active.
+    pub fn consumers(&self) -> Vec<(ConsumerInfo, bool)> {
+        let state = self.state.lock();
+        let active = state.queue.active_consumer();
+        let single = state.queue.options().single_active_consumer;
+        let links = state.links.0.iter();
+        links
+            .map(|link| (link.info.clone(), !single || active == Some(link.consumer)))
+            .collect()
+    }
+}
+
+/// Why a consumer was not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumeRefusal {
+    /// An exclusive consumer is there, or this one wants to be and others are there.
+    ExclusiveInUse,
+    /// The queue is gone.
+    Gone,
+}
+
+impl State {
+    /// Moves deliveries from the effects to the consumers' mailboxes, one append and wake-up each.
+    fn hand_out(&mut self) {
+        let deliveries = &mut self.effects.deliveries;
+        if deliveries.is_empty() {
+            return;
+        }
+        if let [only] = &self.links.0[..] {
+            only.mailbox.deliver(deliveries);
+            return;
+        }
+        let mut hint = 0;
+        for delivery in deliveries.drain(..) {
+            if let Some(index) = self.links.index(delivery.consumer, hint) {
+                hint = index;
+                self.links.0[index].pending.push(delivery);
+            }
+        }
+        for link in &mut self.links.0 {
+            if !link.pending.is_empty() {
+                link.mailbox.deliver(&mut link.pending);
+            }
+        }
+    }
+
+    fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            ready: self.queue.ready_len(),
+            unacked: self.queue.unacked_len(),
+            consumers: self.queue.consumer_len() as u32,
+            ready_bytes: self.queue.ready_bytes(),
+            unacked_bytes: self.queue.unacked_bytes(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! When queues next want to be woken: message TTLs, queue expiry, consumer timeouts.
+//!
+//! One ordered set for the node. A queue stands in it at most once, at the earliest moment it asked for; a
+//! queue that no longer needs the moment is woken for nothing once, which is cheaper than taking it out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use broker::router::QueueId;
+use parking_lot::Mutex;
+
+use crate::queue_cell::QueueCell;
+
+/// Called when a deadline earlier than all others is set, so that the driver's timer is moved forward.
+pub type WakeTimer = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    deadlines: BTreeMap<(u64, QueueId), Weak<QueueCell>>,
+    wake: Option<WakeTimer>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Timers(Mutex<State>);
+
+impl Timers {
+    /// Sets what to call when the earliest deadline moves forward.
+    pub fn on_earlier(&self, wake: WakeTimer) {
+        self.0.lock().wake = Some(wake);
+    }
+
+    /// Wakes `cell` at `deadline_ms`.
+    pub fn schedule(&self, deadline_ms: u64, id: QueueId, cell: Weak<QueueCell>) {
+        let wake = {
+            let mut state = self.0.lock();
+            let earliest = state.deadlines.first_key_value().map(|(key, _)| key.0);
+            state.deadlines.insert((deadline_ms, id), cell);
+            match earliest {
+                Some(earliest) if earliest <= deadline_ms => None,
+                _ => state.wake.clone(),
+            }
+        };
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    /// The earliest deadline, in milliseconds.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.0
+            .lock()
+            .deadlines
+            .first_key_value()
+            .map(|(key, _)| key.0)
+    }
+
+    /// Takes the queues whose time has come.
+    pub fn take_due(&self, now_ms: u64) -> Vec<Arc<QueueCell>> {
+        let mut state = self.0.lock();
+        let mut due = Vec::new();
+        while let Some(entry) = state.deadlines.first_entry() {
+            if entry.key().0 > now_ms {
+                break;
+            }
+            if let Some(cell) = entry.remove().upgrade() {
+                due.push(cell);
+            }
+        }
+        due
+    }
+}

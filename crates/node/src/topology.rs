@@ -1,0 +1,61 @@
+//! A vhost's topology under its lock: the router, and the queues that its answers name.
+
+use std::sync::Arc;
+
+use broker::queue::QueueKind;
+use broker::router::{QueueFacts, QueueId, QueueType, Router};
+use hashbrown::HashMap;
+use metadata::topology::Name;
+
+use crate::queue_cell::QueueCell;
+
+/// See the module.
+#[derive(Default)]
+pub struct Topology {
+    /// Exchanges and bindings.
+    pub router: Router,
+    queues: HashMap<Name, Arc<QueueCell>>,
+    queues_by_id: HashMap<QueueId, Arc<QueueCell>>,
+}
+
+impl Topology {
+    /// The queue of this name.
+    pub fn queue(&self, name: &str) -> Option<&Arc<QueueCell>> {
+        self.queues.get(name)
+    }
+
+    /// The queue that the router means by `id`.
+    pub fn queue_by_id(&self, id: QueueId) -> Option<&Arc<QueueCell>> {
+        self.queues_by_id.get(&id)
+    }
+
+    /// All queues, by name.
+    pub fn queues(&self) -> Vec<Arc<QueueCell>> {
+        let mut queues: Vec<_> = self.queues.values().cloned().collect();
+        queues.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        queues
+    }
+
+    /// Makes a queue known, to the router too.
+    pub fn insert_queue(&mut self, cell: Arc<QueueCell>) {
+        let queue_type = match cell.options().kind {
+            QueueKind::Classic => QueueType::Classic,
+            QueueKind::Quorum => QueueType::Quorum,
+        };
+        let durable = cell.spec.durable && !cell.spec.exclusive;
+        let facts = QueueFacts {
+            id: cell.id,
+            durable,
+            queue_type,
+        };
+        self.router.add_queue(Arc::clone(&cell.spec.name), facts);
+        self.queues_by_id.insert(cell.id, Arc::clone(&cell));
+        self.queues.insert(Arc::clone(&cell.spec.name), cell);
+    }
+
+    /// Forgets a queue; the router is told by the caller, who needs what goes with it.
+    pub fn remove_queue(&mut self, cell: &QueueCell) {
+        self.queues.remove(&cell.spec.name);
+        self.queues_by_id.remove(&cell.id);
+    }
+}
