@@ -1,0 +1,467 @@
+//! A connection: the phases of its life, its input loop, and what wakes it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use node::catalog::Ticket;
+use node::connections::ConnectionId;
+use node::mailbox::{Event, Mailbox};
+use node::node::Node;
+use wire::amqp091::frame::{Frame, FrameKind, decode_frame, encode_heartbeat, encode_method};
+use wire::amqp091::method::{ConnectionBlocked, Method};
+use wire::amqp091::reply_code::ReplyCode;
+use wire::amqp091::table::FieldTable;
+
+use super::fault::{Fault, Scope};
+use super::handshake::Handshake;
+use super::heartbeat::Heartbeat;
+use super::limits::{HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH};
+use super::methods::Session;
+use super::output::Output;
+
+/// Both ends of a client's socket.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The client's address, as it is shown.
+    pub host: String,
+    /// The client's port.
+    pub port: u16,
+    /// Our address.
+    pub local_host: String,
+    /// Our port.
+    pub local_port: u16,
+    /// Whether the client is on this machine: `guest` may log in from nowhere else.
+    pub loopback: bool,
+}
+
+impl Peer {
+    /// `127.0.0.1:50000 -> 127.0.0.1:5672`, the connection's name in RabbitMQ's listings.
+    pub fn name(&self) -> String {
+        format!(
+            "{}:{} -> {}:{}",
+            self.host, self.port, self.local_host, self.local_port
+        )
+    }
+}
+
+/// What both sides agreed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tuned {
+    /// Largest frame, 8 bytes of framing included; 0 is no limit.
+    pub(crate) frame_bytes_max: u32,
+    /// Highest channel number; 0 is no limit.
+    pub(crate) channel_max: u16,
+    /// Heartbeat interval; 0 is off.
+    pub(crate) heartbeat_s: u16,
+}
+
+/// What a client said of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Client {
+    pub(crate) properties: FieldTable,
+    pub(crate) understands_blocked: bool,
+    pub(crate) understands_cancel: bool,
+    pub(crate) understands_auth_failure: bool,
+}
+
+/// Where a connection stands.
+pub(crate) enum Phase {
+    /// Until `connection.open-ok`.
+    Handshake(Handshake),
+    /// Serving.
+    Open(Box<Session>),
+    /// We sent `connection.close` and wait for its answer.
+    Closing { until_ms: u64 },
+    /// Nothing is read any more; the driver writes what is left and closes the socket.
+    Closed,
+}
+
+/// What a method handler works with besides its session: the time and where answers go.
+pub(crate) struct Turn<'a> {
+    pub(crate) now_ms: u64,
+    pub(crate) output: &'a mut Output,
+}
+
+impl Turn<'_> {
+    /// Says `method` on `channel`.
+    pub(crate) fn say(&mut self, channel: u16, method: &Method<'_>) {
+        encode_method(self.output.buffer(), channel, method);
+    }
+
+    /// Says `method` once `ticket` is on disk.
+    pub(crate) fn say_when(&mut self, ticket: Ticket, channel: u16, method: &Method<'_>) {
+        if ticket != Ticket::NONE {
+            self.output.hold_until(ticket);
+        }
+        self.say(channel, method);
+    }
+}
+
+/// One AMQP 0-9-1 connection. See the module's picture.
+pub struct Connection {
+    pub(crate) node: Arc<Node>,
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: Peer,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) phase: Phase,
+    pub(crate) output: Output,
+    pub(crate) tuned: Tuned,
+    pub(crate) client: Client,
+    pub(crate) heartbeat: Heartbeat,
+    /// A publish was met while an alarm is on: nothing is read until it is cleared.
+    paused: bool,
+    blocked_said: bool,
+    awaited: Option<Ticket>,
+}
+
+impl Connection {
+    /// A connection that was just accepted and admitted as `id`.
+    pub fn new(node: Arc<Node>, id: ConnectionId, peer: Peer, now_ms: u64) -> Self {
+        let handshake = Handshake::new(now_ms + node.settings.handshake_timeout_ms);
+        Connection {
+            node,
+            id,
+            peer,
+            mailbox: Mailbox::new(),
+            phase: Phase::Handshake(handshake),
+            output: Output::default(),
+            tuned: Tuned {
+                frame_bytes_max: HANDSHAKE_FRAME_BYTES_MAX,
+                channel_max: 0,
+                heartbeat_s: 0,
+            },
+            client: Client::default(),
+            heartbeat: Heartbeat::new(now_ms),
+            paused: false,
+            blocked_said: false,
+            awaited: None,
+        }
+    }
+
+    /// Whether input may be fed now. Not while the client does not read what we have to say, nor while an
+    /// alarm holds up its publishes.
+    pub fn wants_input(&self) -> bool {
+        !matches!(self.phase, Phase::Closed)
+            && !self.paused
+            && self.output.len() < OUTPUT_BYTES_HIGH
+            && !self.is_delaying()
+    }
+
+    fn is_delaying(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
+    }
+
+    /// Whether the conversation is over: write what is left of [`Connection::writable`], then close.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// What may be written to the socket now.
+    pub fn writable(&mut self) -> &[u8] {
+        self.output.writable(self.node.catalog.durable())
+    }
+
+    /// The socket took `count` bytes of [`Connection::writable`].
+    pub fn advance(&mut self, now_ms: u64, count: usize) {
+        if count > 0 {
+            self.heartbeat.sent(now_ms);
+        }
+        self.output.advance(count);
+    }
+
+    /// Ready when the mailbox has something: call [`Connection::handle_wake`] then.
+    pub fn poll_wake(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.mailbox.poll_signalled(context)
+    }
+
+    /// Takes in what was read. Returns how much of it was used; the rest (a frame that is not whole yet, or
+    /// what must wait because [`Connection::wants_input`] turned false) must be fed again, with more behind it.
+    pub fn handle_input(&mut self, now_ms: u64, input: &[u8]) -> usize {
+        self.heartbeat.received(now_ms);
+        let mut used = 0;
+        while self.wants_input() {
+            let rest = input.get(used..).unwrap_or_default();
+            match self.handle_next(now_ms, rest) {
+                Ok(0) => break,
+                Ok(count) => used += count,
+                Err(fault) => {
+                    self.raise(now_ms, &fault);
+                    // What follows a fault is read under the new phase, if at all.
+                    used = match self.phase {
+                        Phase::Closed => input.len(),
+                        _ => used + whole_frame_bytes(rest),
+                    };
+                }
+            }
+        }
+        self.flush(now_ms);
+        used
+    }
+
+    /// Handles the next frame (or protocol header) of `input`; how many bytes it took, 0 if it is not whole.
+    fn handle_next(&mut self, now_ms: u64, input: &[u8]) -> Result<usize, Fault> {
+        if let Phase::Handshake(handshake) = &self.phase
+            && handshake.awaits_header()
+        {
+            return self.handle_protocol_header(now_ms, input);
+        }
+        let frame_bytes_max = match self.tuned.frame_bytes_max {
+            0 => u32::MAX,
+            bytes => bytes,
+        };
+        let Some((frame, bytes)) = decode_frame(input, frame_bytes_max)? else {
+            return Ok(0);
+        };
+        if self.must_pause(&frame) {
+            self.paused = true;
+            return Ok(0);
+        }
+        self.handle_frame(now_ms, &frame)?;
+        Ok(bytes)
+    }
+
+    /// A publish while an alarm is on is left where it is. Everything else is served: acks, and closing.
+    fn must_pause(&mut self, frame: &Frame<'_>) -> bool {
+        if !self.node.alarms.any() || !is_publish(frame) {
+            return false;
+        }
+        let Phase::Open(session) = &mut self.phase else {
+            return false;
+        };
+        session.publishes = true;
+        self.say_blocked();
+        true
+    }
+
+    fn handle_frame(&mut self, now_ms: u64, frame: &Frame<'_>) -> Result<(), Fault> {
+        if frame.kind == FrameKind::Heartbeat {
+            if frame.channel != 0 {
+                let text = "unexpected heartbeat frame on a channel other than 0";
+                return Err(Fault::connection(ReplyCode::UnexpectedFrame, text));
+            }
+            return Ok(());
+        }
+        match &mut self.phase {
+            Phase::Open(session) => {
+                let turn = &mut Turn {
+                    now_ms,
+                    output: &mut self.output,
+                };
+                if frame.channel == 0 {
+                    let method = Method::decode(frame.payload)?;
+                    return self.handle_connection_method(now_ms, method);
+                }
+                session.handle_frame(turn, frame)
+            }
+            Phase::Handshake(_) => self.handle_handshake_frame(now_ms, frame),
+            Phase::Closing { .. } => {
+                self.handle_closing_frame(frame);
+                Ok(())
+            }
+            Phase::Closed => Ok(()),
+        }
+    }
+
+    /// Gives the batch to the queues.
+    fn flush(&mut self, now_ms: u64) {
+        if let Phase::Open(session) = &mut self.phase {
+            session.flush(&mut Turn {
+                now_ms,
+                output: &mut self.output,
+            });
+            session.publish_counts();
+        }
+        self.await_catalog();
+    }
+
+    /// Asks the catalog for a wake-up when output is held back.
+    fn await_catalog(&mut self) {
+        let awaited = self.output.awaited();
+        if let Some(ticket) = awaited
+            && awaited != self.awaited
+        {
+            let mailbox = Arc::clone(&self.mailbox);
+            self.node
+                .catalog
+                .wake_when_durable(ticket, Arc::new(move || mailbox.wake()));
+        }
+        self.awaited = awaited;
+    }
+
+    /// The mailbox has something, or output was held back and may go now.
+    pub fn handle_wake(&mut self, now_ms: u64) {
+        for event in self.mailbox.take_events() {
+            self.handle_event(now_ms, event);
+        }
+        if self.output.awaited().is_some()
+            && let Some(failure) = self.node.catalog.failure()
+        {
+            // What was promised after the barrier will not come true. Say so instead of it.
+            self.output.drop_held();
+            let text = format!("the catalog cannot be written: {failure}");
+            self.raise(now_ms, &Fault::connection(ReplyCode::InternalError, text));
+        }
+        // A ticket may have passed and another be first in line now.
+        let _ = self.output.writable(self.node.catalog.durable());
+        self.deliver(now_ms);
+        self.await_catalog();
+    }
+
+    /// Encodes deliveries while there is room for them. Call after the socket took some output, too.
+    pub fn deliver(&mut self, now_ms: u64) {
+        if let Phase::Open(session) = &mut self.phase {
+            session.deliver(&mut Turn {
+                now_ms,
+                output: &mut self.output,
+            });
+        }
+    }
+
+    fn handle_event(&mut self, now_ms: u64, event: Event) {
+        match event {
+            Event::Close { code, text } => {
+                if !matches!(self.phase, Phase::Closing { .. } | Phase::Closed) {
+                    self.close_with(now_ms, code, &text, (0, 0));
+                }
+            }
+            Event::AlarmsChanged => self.handle_alarms(),
+            event => {
+                let Phase::Open(session) = &mut self.phase else {
+                    return;
+                };
+                let turn = &mut Turn {
+                    now_ms,
+                    output: &mut self.output,
+                };
+                session.handle_consumer_event(turn, event, self.client.understands_cancel);
+            }
+        }
+    }
+
+    fn handle_alarms(&mut self) {
+        let Phase::Open(session) = &self.phase else {
+            return;
+        };
+        let publishes = session.publishes;
+        if self.node.alarms.any() {
+            if publishes {
+                self.say_blocked();
+            }
+            return;
+        }
+        self.paused = false;
+        if std::mem::take(&mut self.blocked_said) {
+            encode_method(self.output.buffer(), 0, &Method::ConnectionUnblocked);
+        }
+    }
+
+    fn say_blocked(&mut self) {
+        if self.client.understands_blocked
+            && !self.blocked_said
+            && let Some(reason) = self.node.alarms.reason()
+        {
+            self.blocked_said = true;
+            let blocked = Method::ConnectionBlocked(ConnectionBlocked { reason });
+            encode_method(self.output.buffer(), 0, &blocked);
+        }
+    }
+
+    /// The time of the next thing this connection does by itself.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Handshake(handshake) => Some(handshake.timeout_ms()),
+            Phase::Open(_) => self.heartbeat.next_ms(self.paused),
+            Phase::Closing { until_ms } => Some(*until_ms),
+            Phase::Closed => None,
+        }
+    }
+
+    /// [`Connection::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        match &self.phase {
+            Phase::Handshake(handshake) if handshake.timeout_ms() <= now_ms => {
+                self.handle_handshake_timeout(now_ms);
+            }
+            Phase::Closing { until_ms } if *until_ms <= now_ms => self.phase = Phase::Closed,
+            Phase::Open(_) => {
+                if self.heartbeat.is_dead(now_ms) && !self.paused {
+                    tracing::warn!(
+                        connection = %self.peer.name(),
+                        "closing: missed heartbeats from client, timeout: {}s",
+                        self.tuned.heartbeat_s
+                    );
+                    self.hang_up(now_ms);
+                } else if self.heartbeat.must_send(now_ms) {
+                    self.heartbeat.sent(now_ms);
+                    if self.output.is_empty() {
+                        encode_heartbeat(self.output.buffer());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The socket is gone: everything this connection held is given back.
+    pub fn hang_up(&mut self, now_ms: u64) {
+        self.end_session(now_ms);
+        self.output = Output::default();
+        self.phase = Phase::Closed;
+    }
+
+    /// Gives back what the session held: unacked messages, consumers, exclusive queues, reply addresses.
+    pub(crate) fn end_session(&mut self, now_ms: u64) {
+        if let Phase::Open(session) = &mut self.phase {
+            session.end(&mut Turn {
+                now_ms,
+                output: &mut self.output,
+            });
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// Answers a broken rule.
+    pub(crate) fn raise(&mut self, now_ms: u64, fault: &Fault) {
+        match (fault.scope, &mut self.phase) {
+            (Scope::Channel, Phase::Open(session)) => {
+                let turn = &mut Turn {
+                    now_ms,
+                    output: &mut self.output,
+                };
+                session.close_channel(turn, session.current_channel, fault);
+            }
+            (_, Phase::Closing { .. } | Phase::Closed) => {}
+            _ => {
+                tracing::warn!(connection = %self.peer.name(), "closing: {}", fault.reply_text());
+                self.close_with(now_ms, fault.code.code(), &fault.reply_text(), fault.method);
+            }
+        }
+    }
+
+    /// Whether clients are blocked right now, for listings and tests.
+    pub fn is_blocked(&self) -> bool {
+        self.paused
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The time only dates what is requeued; the last time this connection saw is near enough.
+        let now_ms = self.heartbeat.last_ms();
+        self.end_session(now_ms);
+        self.node.connections.leave(self.id);
+    }
+}
+
+/// Whether a frame carries `basic.publish`.
+fn is_publish(frame: &Frame<'_>) -> bool {
+    frame.kind == FrameKind::Method && frame.payload.starts_with(&[0, 60, 0, 40])
+}
+
+/// The bytes of the whole frame that `input` begins with, or all of it: what a fault skips.
+fn whole_frame_bytes(input: &[u8]) -> usize {
+    match decode_frame(input, u32::MAX) {
+        Ok(Some((_, bytes))) => bytes,
+        _ => input.len(),
+    }
+}

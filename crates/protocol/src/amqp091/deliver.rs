@@ -1,0 +1,198 @@
+//! From the mailbox to the output: delivery tags, unacked bookkeeping, encoding.
+//!
+//! Deliveries are encoded only while the output has room, and only then is the queue's window returned; so a
+//! client that does not read costs the output's limit and a window, and the rest stays in the queue.
+
+use std::sync::Arc;
+
+use broker::queue::{ConsumerId, DELIVERY_WINDOW_BYTES, Delivery, Settlement, delivery_bytes};
+use wire::amqp091::frame::encode_deliver;
+use wire::amqp091::properties::{Properties, PropertiesBuf};
+use wire::amqp091::table::{FieldTable, FieldValue};
+
+use super::connection::Turn;
+use super::consume::{Consumer, Source};
+use super::limits::OUTPUT_BYTES_HIGH;
+use super::methods::Session;
+use super::unacked::Unacked;
+
+/// Part of a consumer's window after which it is returned: not a queue's lock for every delivery.
+const WINDOW_RETURN_BYTES: u64 = DELIVERY_WINDOW_BYTES / 4;
+
+/// Deliveries for which an idle connection keeps room.
+const ARRIVALS_KEPT: usize = 64;
+
+impl Session {
+    /// Encodes what is in the mailbox while the output has room.
+    pub(crate) fn deliver(&mut self, turn: &mut Turn<'_>) {
+        self.deliver_while(turn, |output_bytes| output_bytes < OUTPUT_BYTES_HIGH);
+    }
+
+    /// Encodes all that is in the mailbox now: something must be said after it.
+    pub(crate) fn deliver_all(&mut self, turn: &mut Turn<'_>) {
+        self.deliver_while(turn, |_| true);
+    }
+
+    fn deliver_while(&mut self, turn: &mut Turn<'_>, has_room: impl Fn(usize) -> bool) {
+        while has_room(turn.output.len()) {
+            if self.arrivals_next == self.arrivals.len() {
+                self.arrivals.clear();
+                self.arrivals_next = 0;
+                self.entry.mailbox.take_deliveries(&mut self.arrivals);
+                if self.arrivals.is_empty() {
+                    self.arrivals.shrink_to(ARRIVALS_KEPT);
+                    return;
+                }
+            }
+            self.encode_arrivals(turn, &has_room);
+        }
+    }
+
+    /// Encodes arrivals of one consumer after another.
+    fn encode_arrivals(&mut self, turn: &mut Turn<'_>, has_room: &impl Fn(usize) -> bool) {
+        let arrivals = std::mem::take(&mut self.arrivals);
+        let mut rest = arrivals.get(self.arrivals_next..).unwrap_or_default();
+        while let [first, ..] = rest {
+            if !has_room(turn.output.len()) {
+                break;
+            }
+            let id = first.consumer;
+            let end = rest.iter().position(|delivery| delivery.consumer != id);
+            let (run, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let encoded = self.encode_run(turn, id, run, has_room);
+            self.arrivals_next += encoded;
+            rest = if encoded == run.len() { behind } else { &[] };
+        }
+        self.arrivals = arrivals;
+    }
+
+    /// Encodes deliveries of one consumer; how many.
+    fn encode_run(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: ConsumerId,
+        run: &[Delivery],
+        has_room: &impl Fn(usize) -> bool,
+    ) -> usize {
+        let Some(consumer) = self.consumers.get_mut(&id) else {
+            return run.len();
+        };
+        let Some(channel) = self.channels.find(consumer.channel) else {
+            return run.len();
+        };
+        let frame_bytes_max = self.tuned.frame_bytes_max;
+        let mut encoded = 0;
+        for delivery in run {
+            if !has_room(turn.output.len()) {
+                break;
+            }
+            channel.delivery_tag += 1;
+            let message = &delivery.message;
+            let counted = counted_properties(delivery);
+            encode_deliver(
+                turn.output.buffer(),
+                consumer.channel,
+                &consumer.tag,
+                channel.delivery_tag,
+                delivery.redelivered,
+                message.address(),
+                counted.as_deref().unwrap_or(message.properties()),
+                message.body(),
+                frame_bytes_max,
+            );
+            encoded += 1;
+            consumer.owed_bytes += delivery_bytes(message);
+            if let (false, Source::Queue(cell)) = (consumer.no_ack, &consumer.source) {
+                let (tag, id) = (channel.delivery_tag, delivery.id);
+                let cell = Arc::clone(cell);
+                channel.unacked.push(Unacked {
+                    tag,
+                    cell,
+                    consumer: delivery.consumer,
+                    id,
+                });
+            }
+        }
+        if consumer.owed_bytes >= WINDOW_RETURN_BYTES {
+            let owed_bytes = std::mem::take(&mut consumer.owed_bytes);
+            self.return_window(turn, id, owed_bytes);
+        }
+        encoded
+    }
+
+    fn return_window(&mut self, turn: &mut Turn<'_>, id: ConsumerId, bytes: u64) {
+        match self.consumers.get(&id).map(|consumer| &consumer.source) {
+            Some(Source::Queue(cell)) => {
+                let cell = Arc::clone(cell);
+                let aftermath = cell.return_window(turn.now_ms, id, bytes);
+                self.vhost.conclude(turn.now_ms, &cell, aftermath);
+            }
+            Some(Source::Replies(target)) => target.taken(bytes),
+            None => {}
+        }
+    }
+
+    /// Gives back to their queues what arrived for these consumers and was not encoded. What was handed out
+    /// without acknowledgement is gone, as that mode promises.
+    pub(crate) fn requeue_arrivals(
+        &mut self,
+        turn: &mut Turn<'_>,
+        which: impl Fn(ConsumerId) -> bool,
+    ) {
+        let mut arrived = std::mem::take(&mut self.arrivals);
+        arrived.drain(..self.arrivals_next);
+        self.arrivals_next = 0;
+        let mut more = Vec::new();
+        self.entry.mailbox.take_deliveries(&mut more);
+        arrived.append(&mut more);
+        let (back, stay): (Vec<_>, Vec<_>) = arrived
+            .into_iter()
+            .partition(|delivery| which(delivery.consumer));
+        self.arrivals = stay;
+        for delivery in back {
+            let Some(Consumer {
+                channel,
+                source: Source::Queue(cell),
+                no_ack: false,
+                ..
+            }) = self.consumers.get(&delivery.consumer)
+            else {
+                continue;
+            };
+            let (number, cell) = (*channel, Arc::clone(cell));
+            let unacked = Unacked {
+                tag: 0,
+                cell,
+                consumer: delivery.consumer,
+                id: delivery.id,
+            };
+            self.settle_entries(
+                number,
+                vec![unacked],
+                Settlement::Requeue { counted: false },
+            );
+        }
+        self.flush_settlements(turn);
+    }
+}
+
+/// Properties with `x-acquired-count` and `x-delivery-count`, which a quorum queue's redeliveries carry (RabbitMQ
+/// 4.3); `None` for all others.
+pub(crate) fn counted_properties(delivery: &Delivery) -> Option<Vec<u8>> {
+    if delivery.acquired_count == 0 && delivery.delivery_count == 0 {
+        return None;
+    }
+    let properties = Properties::validate(delivery.message.properties()).ok()?;
+    let mut counted = PropertiesBuf::from_view(&properties);
+    let headers = counted.headers.get_or_insert_with(FieldTable::new);
+    let counts = [
+        ("x-acquired-count", delivery.acquired_count),
+        ("x-delivery-count", delivery.delivery_count),
+    ];
+    for (header, count) in counts {
+        if count > 0 {
+            headers.set(header, FieldValue::I64(i64::from(count)));
+        }
+    }
+    Some(counted.encode())
+}

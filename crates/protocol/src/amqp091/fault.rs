@@ -1,0 +1,124 @@
+//! A broken rule: what to close, the reply code, and RabbitMQ's text.
+
+use node::refusal::{Refusal, RefusalKind};
+use wire::amqp091::frame::FrameError;
+use wire::amqp091::method::MethodError;
+use wire::amqp091::reply_code::ReplyCode;
+
+/// What a broken rule closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The channel; the connection goes on.
+    Channel,
+    /// The whole connection.
+    Connection,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) scope: Scope,
+    pub(crate) code: ReplyCode,
+    /// Without the code's name, which [`Fault::reply_text`] puts in front.
+    pub(crate) text: String,
+    /// Class and method blamed, 0 for none.
+    pub(crate) method: (u16, u16),
+}
+
+impl Fault {
+    /// Closes the channel.
+    pub(crate) fn channel(code: ReplyCode, text: impl Into<String>) -> Self {
+        Fault {
+            scope: Scope::Channel,
+            code,
+            text: text.into(),
+            method: (0, 0),
+        }
+    }
+
+    /// Closes the connection.
+    pub(crate) fn connection(code: ReplyCode, text: impl Into<String>) -> Self {
+        Fault {
+            scope: Scope::Connection,
+            code,
+            text: text.into(),
+            method: (0, 0),
+        }
+    }
+
+    /// 406 on the channel.
+    pub(crate) fn precondition(text: impl Into<String>) -> Self {
+        Fault::channel(ReplyCode::PreconditionFailed, text)
+    }
+
+    /// 403 on the channel.
+    pub(crate) fn access(text: impl Into<String>) -> Self {
+        Fault::channel(ReplyCode::AccessRefused, text)
+    }
+
+    /// The same, blaming `method` unless one is blamed already.
+    pub(crate) fn blame(mut self, method: (u16, u16)) -> Self {
+        if self.method == (0, 0) {
+            self.method = method;
+        }
+        self
+    }
+
+    /// `PRECONDITION_FAILED - text`, cut to a short string without cutting a character.
+    pub(crate) fn reply_text(&self) -> String {
+        let mut text = format!("{} - {}", self.code.name(), self.text);
+        if text.len() > 255 {
+            // RabbitMQ ends a text that does not fit a short string with three dots.
+            let mut end = 252;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+            text.push_str("...");
+        }
+        text
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let (scope, code) = match refusal.kind {
+            RefusalKind::NotFound => (Scope::Channel, ReplyCode::NotFound),
+            RefusalKind::AccessRefused => (Scope::Channel, ReplyCode::AccessRefused),
+            RefusalKind::PreconditionFailed => (Scope::Channel, ReplyCode::PreconditionFailed),
+            RefusalKind::ResourceLocked => (Scope::Channel, ReplyCode::ResourceLocked),
+            RefusalKind::NotAllowed => (Scope::Connection, ReplyCode::NotAllowed),
+            RefusalKind::InternalError => (Scope::Connection, ReplyCode::InternalError),
+        };
+        Fault {
+            scope,
+            code,
+            text: refusal.text,
+            method: (0, 0),
+        }
+    }
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        Fault::connection(ReplyCode::FrameError, error.to_string())
+    }
+}
+
+impl From<MethodError> for Fault {
+    fn from(error: MethodError) -> Self {
+        match error {
+            MethodError::Unknown { class, method } => Fault::connection(
+                ReplyCode::CommandInvalid,
+                format!("unknown method {method} of class {class}"),
+            ),
+            MethodError::Malformed {
+                class,
+                method,
+                error,
+            } => {
+                Fault::connection(ReplyCode::SyntaxError, error.to_string()).blame((class, method))
+            }
+        }
+    }
+}

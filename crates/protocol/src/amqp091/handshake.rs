@@ -1,0 +1,363 @@
+//! From the protocol header to `connection.open-ok`.
+//!
+//! ```text
+//! client                          broker
+//! AMQP 0 0 9 1      ───────────►
+//!                   ◄───────────  connection.start     (anything else: our header, and the end)
+//! connection.start-ok ─────────►                       (403, or silence, when the login is refused)
+//!                   ◄───────────  connection.tune
+//! connection.tune-ok ──────────►                       (530 when it asks for more than we offer)
+//! connection.open    ──────────►
+//!                   ◄───────────  connection.open-ok   (530 when there is no such vhost, or no right to it)
+//! ```
+
+use std::sync::Arc;
+
+use node::connections::ConnectionEntry;
+use node::identities::{AuthFailure, AuthenticatedUser};
+use wire::amqp091::PROTOCOL_HEADER;
+use wire::amqp091::frame::{FRAME_BYTES_MIN, Frame, FrameKind, encode_method};
+use wire::amqp091::method::{
+    ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk, Method,
+};
+use wire::amqp091::reply_code::ReplyCode;
+use wire::amqp091::table::{FieldValue, Table, Value};
+
+use super::connection::{Client, Connection, Phase, Tuned};
+use super::fault::Fault;
+use super::limits::LOGIN_REFUSED_DELAY_MS;
+use super::methods::Session;
+use super::server_properties::server_properties;
+
+/// Header of AMQP 0-9, which RabbitMQ serves as 0-9-1.
+const PROTOCOL_HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
+
+enum Step {
+    Header,
+    StartOk,
+    TuneOk(AuthenticatedUser),
+    Open(AuthenticatedUser),
+    /// A login was refused and the client would not understand a close: silence, then the end.
+    Refused,
+}
+
+/// How far the handshake is.
+pub(crate) struct Handshake {
+    step: Step,
+    timeout_ms: u64,
+}
+
+impl Handshake {
+    /// Nothing said yet; over at `timeout_ms` if it is not finished then.
+    pub(crate) fn new(timeout_ms: u64) -> Self {
+        Handshake {
+            step: Step::Header,
+            timeout_ms,
+        }
+    }
+
+    /// Whether the protocol header comes next, and not a frame.
+    pub(crate) fn awaits_header(&self) -> bool {
+        matches!(self.step, Step::Header)
+    }
+
+    /// Whether the client is kept waiting for a refused login.
+    pub(crate) fn is_delaying(&self) -> bool {
+        matches!(self.step, Step::Refused)
+    }
+
+    /// When the connection is dropped if nothing else happens.
+    pub(crate) fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+}
+
+/// A login: who and with which password, or one whose certificate was checked already.
+enum Login {
+    Password(String, Vec<u8>),
+}
+
+impl Connection {
+    fn step(&mut self, step: Step) {
+        if let Phase::Handshake(handshake) = &mut self.phase {
+            handshake.step = step;
+        }
+    }
+
+    pub(crate) fn handle_handshake_timeout(&mut self, now_ms: u64) {
+        if !self.is_delaying_login() {
+            tracing::warn!(connection = %self.peer.name(), "closing: handshake timeout");
+        }
+        self.hang_up(now_ms);
+    }
+
+    fn is_delaying_login(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
+    }
+
+    /// The first 8 bytes. A wrong header is answered with ours, and the socket is closed (AMQP 0-9-1, 4.2.2).
+    pub(crate) fn handle_protocol_header(
+        &mut self,
+        _now_ms: u64,
+        input: &[u8],
+    ) -> Result<usize, Fault> {
+        let Some(header) = input.get(..PROTOCOL_HEADER.len()) else {
+            return Ok(0);
+        };
+        if header != PROTOCOL_HEADER && header != PROTOCOL_HEADER_0_9 {
+            self.output.buffer().extend_from_slice(&PROTOCOL_HEADER);
+            self.phase = Phase::Closed;
+            return Ok(input.len());
+        }
+        let properties = server_properties(&self.node.settings.cluster_name).encode();
+        let properties = Table::validate(&properties).expect("we encoded it");
+        let mechanisms: &[u8] = match self.node.settings.anonymous_login {
+            Some(_) => b"PLAIN AMQPLAIN ANONYMOUS",
+            None => b"PLAIN AMQPLAIN",
+        };
+        let start = ConnectionStart {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: properties,
+            mechanisms,
+            locales: b"en_US",
+        };
+        encode_method(self.output.buffer(), 0, &Method::ConnectionStart(start));
+        self.step(Step::StartOk);
+        Ok(PROTOCOL_HEADER.len())
+    }
+
+    pub(crate) fn handle_handshake_frame(
+        &mut self,
+        now_ms: u64,
+        frame: &Frame<'_>,
+    ) -> Result<(), Fault> {
+        if frame.channel != 0 || frame.kind != FrameKind::Method {
+            let text = "unexpected frame during the handshake";
+            return Err(Fault::connection(ReplyCode::UnexpectedFrame, text));
+        }
+        let method = Method::decode(frame.payload)?;
+        let blamed = method.id();
+        let Phase::Handshake(handshake) = &self.phase else {
+            return Ok(());
+        };
+        let handled = match (&handshake.step, method) {
+            (Step::StartOk, Method::ConnectionStartOk(start_ok)) => {
+                self.handle_start_ok(now_ms, &start_ok)
+            }
+            (Step::TuneOk(user), Method::ConnectionTuneOk(tune_ok)) => {
+                let user = user.clone();
+                self.handle_tune_ok(now_ms, user, tune_ok)
+            }
+            (Step::Open(user), Method::ConnectionOpen(open)) => {
+                let user = user.clone();
+                self.handle_open(now_ms, user, open.virtual_host)
+            }
+            (_, Method::ConnectionClose(_)) => {
+                encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
+                self.phase = Phase::Closed;
+                Ok(())
+            }
+            (_, method) => {
+                let text = format!("unexpected method {} during the handshake", method.name());
+                Err(Fault::connection(ReplyCode::CommandInvalid, text))
+            }
+        };
+        handled.map_err(|fault| fault.blame(blamed))
+    }
+
+    fn handle_start_ok(
+        &mut self,
+        now_ms: u64,
+        start_ok: &ConnectionStartOk<'_>,
+    ) -> Result<(), Fault> {
+        self.client = Client {
+            properties: start_ok.client_properties.to_owned(),
+            understands_blocked: has_capability(start_ok, "connection.blocked"),
+            understands_cancel: has_capability(start_ok, "consumer_cancel_notify"),
+            understands_auth_failure: has_capability(start_ok, "authentication_failure_close"),
+        };
+        let Login::Password(name, password) = self.read_login(start_ok)?;
+        match self
+            .node
+            .identities
+            .authenticate(&name, &password, self.peer.loopback)
+        {
+            Ok(user) => {
+                let settings = &self.node.settings;
+                let tune = ConnectionTune {
+                    channel_max: settings.channel_max,
+                    frame_max: settings.frame_bytes_max,
+                    heartbeat: settings.heartbeat_s,
+                };
+                encode_method(self.output.buffer(), 0, &Method::ConnectionTune(tune));
+                self.step(Step::TuneOk(user));
+            }
+            Err(failure) => self.refuse_login(now_ms, &name, start_ok.mechanism, &failure),
+        }
+        Ok(())
+    }
+
+    fn read_login(&self, start_ok: &ConnectionStartOk<'_>) -> Result<Login, Fault> {
+        let malformed = |mechanism: &str| {
+            let text = format!("invalid {mechanism} response");
+            Fault::connection(ReplyCode::SyntaxError, text)
+        };
+        match (start_ok.mechanism, &self.node.settings.anonymous_login) {
+            ("PLAIN", _) => {
+                plain_login(start_ok.response).ok_or_else(|| malformed(start_ok.mechanism))
+            }
+            ("AMQPLAIN", _) => {
+                amqplain_login(start_ok.response).ok_or_else(|| malformed(start_ok.mechanism))
+            }
+            ("ANONYMOUS", Some((name, password))) => {
+                Ok(Login::Password(name.clone(), password.clone().into_bytes()))
+            }
+            (mechanism, _) => {
+                let text = format!("unknown authentication mechanism '{mechanism}'");
+                Err(Fault::connection(ReplyCode::NotAllowed, text))
+            }
+        }
+    }
+
+    /// RabbitMQ says 403 only to clients that announced `authentication_failure_close`; others see the socket
+    /// close, a little later so that passwords cannot be tried quickly.
+    fn refuse_login(&mut self, now_ms: u64, name: &str, mechanism: &str, failure: &AuthFailure) {
+        tracing::warn!(connection = %self.peer.name(), user = name, "login refused: {failure}");
+        if self.client.understands_auth_failure {
+            let text = format!(
+                "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
+                 For details see the broker logfile."
+            );
+            self.close_with(now_ms, ReplyCode::AccessRefused.code(), &text, (0, 0));
+        } else {
+            self.phase = Phase::Handshake(Handshake {
+                step: Step::Refused,
+                timeout_ms: now_ms + LOGIN_REFUSED_DELAY_MS,
+            });
+        }
+    }
+
+    fn handle_tune_ok(
+        &mut self,
+        now_ms: u64,
+        user: AuthenticatedUser,
+        tune_ok: ConnectionTuneOk,
+    ) -> Result<(), Fault> {
+        let settings = &self.node.settings;
+        check_negotiated(
+            "frame_max",
+            FRAME_BYTES_MIN,
+            settings.frame_bytes_max,
+            tune_ok.frame_max,
+        )?;
+        check_negotiated(
+            "channel_max",
+            1,
+            settings.channel_max.into(),
+            tune_ok.channel_max.into(),
+        )?;
+        self.tuned = Tuned {
+            frame_bytes_max: tune_ok.frame_max,
+            channel_max: tune_ok.channel_max,
+            heartbeat_s: tune_ok.heartbeat,
+        };
+        self.heartbeat.start(tune_ok.heartbeat, now_ms);
+        self.step(Step::Open(user));
+        Ok(())
+    }
+
+    fn handle_open(
+        &mut self,
+        now_ms: u64,
+        user: AuthenticatedUser,
+        vhost: &str,
+    ) -> Result<(), Fault> {
+        let not_allowed = |text: String| Fault::connection(ReplyCode::NotAllowed, text);
+        let Some(found) = self.node.vhost(vhost) else {
+            return Err(not_allowed(format!("vhost {vhost} not found")));
+        };
+        if !self.node.identities.may_enter(user.name(), vhost) {
+            let text = format!(
+                "access to vhost '{vhost}' refused for user '{}'",
+                user.name()
+            );
+            return Err(not_allowed(text));
+        }
+        let name = self.client.properties.find("connection_name");
+        let user_provided_name = match name {
+            Some(FieldValue::LongStr(name)) => Some(String::from_utf8_lossy(name).into_owned()),
+            _ => None,
+        };
+        let entry = Arc::new(ConnectionEntry {
+            id: self.id,
+            name: self.peer.name().into(),
+            user_provided_name,
+            peer_host: self.peer.host.clone(),
+            peer_port: self.peer.port,
+            user: Arc::clone(user.name()),
+            vhost: Arc::clone(&found.name),
+            heartbeat_s: self.tuned.heartbeat_s,
+            frame_bytes_max: self.tuned.frame_bytes_max,
+            channel_max: self.tuned.channel_max,
+            client_properties: std::mem::take(&mut self.client.properties),
+            connected_at_ms: now_ms,
+            channels: Default::default(),
+            mailbox: Arc::clone(&self.mailbox),
+        });
+        self.node.connections.opened(Arc::clone(&entry));
+        let node = Arc::clone(&self.node);
+        self.phase = Phase::Open(Box::new(Session::new(node, self.tuned, user, found, entry)));
+        encode_method(self.output.buffer(), 0, &Method::ConnectionOpenOk);
+        Ok(())
+    }
+}
+
+fn has_capability(start_ok: &ConnectionStartOk<'_>, name: &str) -> bool {
+    let Some(Value::Table(capabilities)) = start_ok.client_properties.find("capabilities") else {
+        return false;
+    };
+    matches!(capabilities.find(name), Some(Value::Bool(true)))
+}
+
+/// `authzid NUL user NUL password` (RFC 4616); the first is not used, as in RabbitMQ.
+fn plain_login(response: &[u8]) -> Option<Login> {
+    let mut parts = response.splitn(3, |byte| *byte == 0);
+    let (_authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    let user = std::str::from_utf8(user).ok()?.to_owned();
+    Some(Login::Password(user, password.to_vec()))
+}
+
+/// RabbitMQ's own mechanism: a table with `LOGIN` and `PASSWORD`, without the length in front.
+fn amqplain_login(response: &[u8]) -> Option<Login> {
+    let table = Table::validate(response).ok()?;
+    let (Some(Value::LongStr(user)), Some(Value::LongStr(password))) =
+        (table.find("LOGIN"), table.find("PASSWORD"))
+    else {
+        return None;
+    };
+    let user = std::str::from_utf8(user).ok()?.to_owned();
+    Some(Login::Password(user, password.to_vec()))
+}
+
+/// A client may ask for less than we offer, not for more, where 0 is no limit and so the most.
+fn check_negotiated(field: &str, min: u32, ours: u32, theirs: u32) -> Result<(), Fault> {
+    let refused = |comparison: &str, bound: u32| {
+        let text = format!(
+            "negotiated {field} = {theirs} is {comparison} than the {} allowed value ({bound})",
+            if comparison == "lower" {
+                "minimum"
+            } else {
+                "maximum"
+            }
+        );
+        Err(Fault::connection(ReplyCode::NotAllowed, text))
+    };
+    if theirs != 0 && theirs < min {
+        return refused("lower", min);
+    }
+    if ours != 0 && (theirs == 0 || ours < theirs) {
+        return refused("higher", ours);
+    }
+    Ok(())
+}

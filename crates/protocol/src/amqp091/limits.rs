@@ -1,0 +1,30 @@
+//! Every limit of an AMQP 0-9-1 connection that is not a setting of the node.
+
+/// Output waiting for the socket above which a connection takes no deliveries from its mailbox and reads no
+/// input: a client that does not read costs this much, and a message.
+pub const OUTPUT_BYTES_HIGH: usize = 512 * 1024;
+
+/// Bytes of a batch of publishes at which it is given to its queues although more input is there.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Targets and runs that a connection remembers from one batch to the next, to reuse their memory.
+pub const BATCH_TARGETS_KEPT: usize = 16;
+
+/// Entries a remembered target keeps room for.
+pub const BATCH_ENTRIES_KEPT: usize = 1024;
+
+/// How long we wait for `connection.close-ok` before the socket is closed.
+pub const CLOSE_TIMEOUT_MS: u64 = 10_000;
+
+/// Largest frame during the handshake (RabbitMQ's `initial_frame_max`), before tune agreed on one.
+pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 8192;
+
+/// How long a refused login is kept waiting, so that passwords cannot be tried quickly (RabbitMQ does the
+/// same).
+pub const LOGIN_REFUSED_DELAY_MS: u64 = 1000;
+
+/// Unconfirmed nacks of one flush are few; acks coalesce. A transaction may hold this many bytes of publishes.
+pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Times a channel's number may be reused is unlimited; consumer tags are at most a short string.
+pub const CONSUMER_TAG_BYTES_MAX: usize = 255;

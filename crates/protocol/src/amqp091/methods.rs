@@ -1,0 +1,355 @@
+//! An open connection's session: its channels and what they share, and which method goes where.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use broker::queue::{ConsumerId, Delivery};
+use hashbrown::HashMap;
+use node::connections::ConnectionEntry;
+use node::identities::AuthenticatedUser;
+use node::node::Node;
+use node::vhost::Vhost;
+use wire::amqp091::frame::{Frame, FrameKind};
+use wire::amqp091::method::{AccessRequestOk, ChannelClose, ChannelFlowOk, Method};
+use wire::amqp091::reply_code::ReplyCode;
+
+use super::channel::{Channel, Channels, Mode};
+use super::confirms::Confirms;
+use super::connection::{Tuned, Turn};
+use super::consume::Consumer;
+use super::fault::{Fault, Scope};
+use super::publish::PublishBatch;
+use super::settle::Settlements;
+use super::transactions::Transaction;
+
+/// See the module.
+pub(crate) struct Session {
+    pub(crate) node: Arc<Node>,
+    pub(crate) tuned: Tuned,
+    pub(crate) user: AuthenticatedUser,
+    pub(crate) vhost: Arc<Vhost>,
+    pub(crate) entry: Arc<ConnectionEntry>,
+    pub(crate) channels: Channels,
+    pub(crate) consumers: HashMap<ConsumerId, Consumer>,
+    pub(crate) batch: PublishBatch,
+    pub(crate) settlements: Settlements,
+    /// Deliveries taken from the mailbox; those before `arrivals_next` are encoded.
+    pub(crate) arrivals: Vec<Delivery>,
+    pub(crate) arrivals_next: usize,
+    /// The channel whose frame is being handled: a channel's fault closes it.
+    pub(crate) current_channel: u16,
+    /// The client has published: only then is it told of alarms.
+    pub(crate) publishes: bool,
+    pub(crate) owns_queues: bool,
+}
+
+impl Session {
+    /// A session without channels.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        tuned: Tuned,
+        user: AuthenticatedUser,
+        vhost: Arc<Vhost>,
+        entry: Arc<ConnectionEntry>,
+    ) -> Self {
+        Session {
+            node,
+            tuned,
+            user,
+            vhost,
+            entry,
+            channels: Channels::default(),
+            consumers: HashMap::default(),
+            batch: PublishBatch::default(),
+            settlements: Settlements::default(),
+            arrivals: Vec::new(),
+            arrivals_next: 0,
+            current_channel: 0,
+            publishes: false,
+            owns_queues: false,
+        }
+    }
+
+    /// The channel with this number; a frame on one that is not open closes the connection.
+    pub(crate) fn channel(&mut self, number: u16) -> Result<&mut Channel, Fault> {
+        self.channels
+            .find(number)
+            .ok_or_else(|| Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'"))
+    }
+
+    /// A frame on a channel.
+    pub(crate) fn handle_frame(
+        &mut self,
+        turn: &mut Turn<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Fault> {
+        let number = frame.channel;
+        self.current_channel = number;
+        match self.channels.find(number) {
+            Some(channel) if channel.closing => {
+                self.handle_closing_channel(turn, frame);
+                return Ok(());
+            }
+            Some(_) => {}
+            None => return self.handle_unopened(turn, frame),
+        }
+        match frame.kind {
+            FrameKind::Method => self.handle_method_frame(turn, number, frame.payload),
+            FrameKind::Header => self.handle_header(turn, number, frame.payload),
+            FrameKind::Body => self.handle_body(turn, number, frame.payload),
+            FrameKind::Heartbeat => Ok(()),
+        }
+    }
+
+    fn handle_method_frame(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        payload: &[u8],
+    ) -> Result<(), Fault> {
+        self.channel(number)?.check_no_content_due()?;
+        let method = Method::decode(payload)?;
+        match &method {
+            Method::BasicPublish(publish) => self.start_publish(number, publish),
+            Method::BasicAck(ack) => self.ack(turn, number, ack),
+            method => {
+                // Everything else sees the effects of what came before it.
+                self.flush(turn);
+                self.handle_method(turn, number, method)
+            }
+        }
+        .map_err(|fault| fault.blame(method.id()))
+    }
+
+    fn handle_method(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        method: &Method<'_>,
+    ) -> Result<(), Fault> {
+        match method {
+            Method::ChannelOpen => Err(Fault::connection(
+                ReplyCode::ChannelError,
+                "second 'channel.open' seen",
+            )),
+            Method::ChannelClose(_) => {
+                self.end_channel(turn, number);
+                turn.say(number, &Method::ChannelCloseOk);
+                Ok(())
+            }
+            Method::ChannelFlow(flow) => {
+                if !flow.active {
+                    return Err(Fault::connection(ReplyCode::NotImplemented, "active=false"));
+                }
+                turn.say(
+                    number,
+                    &Method::ChannelFlowOk(ChannelFlowOk { active: true }),
+                );
+                Ok(())
+            }
+            Method::AccessRequest(_) => {
+                turn.say(
+                    number,
+                    &Method::AccessRequestOk(AccessRequestOk { ticket: 1 }),
+                );
+                Ok(())
+            }
+            Method::ExchangeDeclare(declare) => self.exchange_declare(turn, number, declare),
+            Method::ExchangeDelete(delete) => self.exchange_delete(turn, number, delete),
+            Method::ExchangeBind(bind) => self.exchange_bind(turn, number, bind),
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(turn, number, unbind),
+            Method::QueueDeclare(declare) => self.queue_declare(turn, number, declare),
+            Method::QueueDelete(delete) => self.queue_delete(turn, number, delete),
+            Method::QueueBind(bind) => self.queue_bind(turn, number, bind),
+            Method::QueueUnbind(unbind) => self.queue_unbind(turn, number, unbind),
+            Method::QueuePurge(purge) => self.queue_purge(turn, number, purge),
+            Method::BasicQos(qos) => self.qos(turn, number, qos),
+            Method::BasicConsume(consume) => self.consume(turn, number, consume),
+            Method::BasicCancel(cancel) => self.cancel(turn, number, cancel),
+            Method::BasicGet(get) => self.get(turn, number, get),
+            Method::BasicReject(reject) => {
+                self.reject(turn, number, reject.delivery_tag, reject.requeue)
+            }
+            Method::BasicNack(nack) => self.nack(turn, number, nack),
+            Method::BasicRecover(recover) => self.recover(turn, number, recover.requeue, true),
+            Method::BasicRecoverAsync(recover) => {
+                self.recover(turn, number, recover.requeue, false)
+            }
+            Method::ConfirmSelect(select) => self.confirm_select(turn, number, select.no_wait),
+            Method::TxSelect => self.tx_select(turn, number),
+            Method::TxCommit => self.tx_commit(turn, number),
+            Method::TxRollback => self.tx_rollback(turn, number),
+            // Clients answer our basic.cancel and channel.flow with these; there is nothing to do.
+            Method::BasicCancelOk(_) | Method::ChannelFlowOk(_) | Method::ChannelCloseOk => Ok(()),
+            method => {
+                let text = format!("unexpected method {}", method.name());
+                Err(Fault::connection(ReplyCode::CommandInvalid, text))
+            }
+        }
+    }
+
+    /// On a number that is not in use only `channel.open` may come; late frames of a channel that the client
+    /// closed cannot, for it waited for our close-ok.
+    fn handle_unopened(&mut self, turn: &mut Turn<'_>, frame: &Frame<'_>) -> Result<(), Fault> {
+        let not_open = || Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'");
+        if frame.kind != FrameKind::Method {
+            return Err(not_open());
+        }
+        let method = Method::decode(frame.payload)?;
+        match method {
+            Method::ChannelOpen => self.open_channel(turn, frame.channel),
+            // Our close-ok and theirs crossed.
+            Method::ChannelCloseOk => Ok(()),
+            method => Err(not_open().blame(method.id())),
+        }
+    }
+
+    fn open_channel(&mut self, turn: &mut Turn<'_>, number: u16) -> Result<(), Fault> {
+        let channel_max = self.tuned.channel_max;
+        if channel_max != 0 && channel_max < number {
+            let text = format!(
+                "number of channels opened ({}) has reached the negotiated channel_max ({channel_max})",
+                self.channels.len()
+            );
+            return Err(Fault::connection(ReplyCode::NotAllowed, text).blame((20, 10)));
+        }
+        let channel = Channel::default();
+        self.entry
+            .channels
+            .lock()
+            .insert(number, Arc::clone(&channel.entry));
+        self.channels.insert(number, channel);
+        turn.say(number, &Method::ChannelOpenOk);
+        Ok(())
+    }
+
+    fn handle_closing_channel(&mut self, turn: &mut Turn<'_>, frame: &Frame<'_>) {
+        if frame.kind != FrameKind::Method {
+            return;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ChannelCloseOk) => drop(self.channels.remove(frame.channel)),
+            // Their close crossed ours: each side answers the other's.
+            Ok(Method::ChannelClose(_)) => turn.say(frame.channel, &Method::ChannelCloseOk),
+            _ => {}
+        }
+    }
+
+    /// Closes a channel for a broken rule.
+    pub(crate) fn close_channel(&mut self, turn: &mut Turn<'_>, number: u16, fault: &Fault) {
+        debug_assert_eq!(fault.scope, Scope::Channel);
+        tracing::info!(
+            connection = &*self.entry.name,
+            channel = number,
+            "closing channel: {}",
+            fault.reply_text()
+        );
+        self.end_channel(turn, number);
+        let (class_id, method_id) = fault.method;
+        let reply_text = fault.reply_text();
+        let close = ChannelClose {
+            reply_code: fault.code.code(),
+            reply_text: &reply_text,
+            class_id,
+            method_id,
+        };
+        turn.say(number, &Method::ChannelClose(close));
+        let closing = Channel {
+            closing: true,
+            ..Channel::default()
+        };
+        self.channels.insert(number, closing);
+    }
+
+    /// Gives back what a channel held, and frees its number.
+    pub(crate) fn end_channel(&mut self, turn: &mut Turn<'_>, number: u16) {
+        self.flush(turn);
+        let Some(mut channel) = self.channels.remove(number) else {
+            return;
+        };
+        self.entry.channels.lock().remove(&number);
+        if let Some(reply) = channel.reply_consumer.take() {
+            self.close_reply_consumer(&reply);
+        }
+        let consumers: Vec<ConsumerId> = channel.consumers.drain().map(|(_, id)| id).collect();
+        // First cancel, so that what is requeued does not come straight back.
+        for id in &consumers {
+            self.stop_consumer(turn, *id);
+        }
+        self.requeue_arrivals(turn, |id| consumers.contains(&id));
+        self.requeue_all(turn, number, &mut channel);
+        for id in &consumers {
+            self.consumers.remove(id);
+        }
+    }
+
+    /// Ends the session: every channel, then the connection's own queues.
+    pub(crate) fn end(&mut self, turn: &mut Turn<'_>) {
+        for number in self.channels.numbers() {
+            self.end_channel(turn, number);
+        }
+        if self.owns_queues {
+            self.vhost.delete_queues_of(self.entry.id);
+        }
+    }
+
+    /// Gives the batch to the queues, settlements first.
+    pub(crate) fn flush(&mut self, turn: &mut Turn<'_>) {
+        self.flush_settlements(turn);
+        self.flush_publishes(turn);
+    }
+
+    /// Writes the channels' counts where listings read them.
+    pub(crate) fn publish_counts(&mut self) {
+        let Some(channel) = self.channels.find(self.current_channel) else {
+            return;
+        };
+        let entry = &channel.entry;
+        entry
+            .unacked
+            .store(channel.unacked.len() as u64, Ordering::Relaxed);
+        entry
+            .consumers
+            .store(channel.consumers.len() as u32, Ordering::Relaxed);
+        if let Mode::Confirm(confirms) = &channel.mode {
+            entry
+                .unconfirmed
+                .store(confirms.pending(), Ordering::Relaxed);
+        }
+    }
+
+    fn confirm_select(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        no_wait: bool,
+    ) -> Result<(), Fault> {
+        let channel = self.channel(number)?;
+        match &channel.mode {
+            Mode::Transaction(_) => {
+                return Err(Fault::precondition("cannot switch from tx to confirm mode"));
+            }
+            Mode::Confirm(_) => {}
+            Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
+        }
+        channel.entry.mode.store(1, Ordering::Relaxed);
+        if !no_wait {
+            turn.say(number, &Method::ConfirmSelectOk);
+        }
+        Ok(())
+    }
+
+    fn tx_select(&mut self, turn: &mut Turn<'_>, number: u16) -> Result<(), Fault> {
+        let channel = self.channel(number)?;
+        match &channel.mode {
+            Mode::Confirm(_) => {
+                return Err(Fault::precondition("cannot switch from confirm to tx mode"));
+            }
+            Mode::Transaction(_) => {}
+            Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+        }
+        channel.entry.mode.store(2, Ordering::Relaxed);
+        turn.say(number, &Method::TxSelectOk);
+        Ok(())
+    }
+}

@@ -1,0 +1,449 @@
+//! The publish path: checks, route, and the batch that is given to the queues at the end of the input.
+//!
+//! A channel remembers the route of its last exchange and routing key while the vhost's epoch and the
+//! permissions stand still. In the steady state a message costs: one comparison of names, one scan of its
+//! properties, one allocation, and a push onto the batch of each of its queues.
+
+use std::sync::Arc;
+
+use broker::message::{LogPosition, Message};
+use broker::queue::Incoming;
+use broker::router::{Refusal as RouterRefusal, Routable, RouteScratch, has_own_route};
+use hashbrown::HashMap;
+use metadata::identity::{PermissionKind, TopicAction};
+use node::queue_cell::QueueCell;
+use node::replies::REPLY_TO;
+use wire::amqp091::frame::{encode_body, encode_content_header};
+use wire::amqp091::method::{BasicReturn, Method};
+use wire::amqp091::properties::{Properties, PropertiesBuf};
+use wire::amqp091::reply_code::ReplyCode;
+
+use super::channel::Mode;
+use super::connection::Turn;
+use super::fault::Fault;
+use super::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_KEPT, BATCH_TARGETS_KEPT};
+use super::methods::Session;
+
+/// Where the publish under way goes, and what is remembered of the last one.
+#[derive(Default)]
+pub(crate) struct Publishing {
+    exchange: String,
+    routing_key: String,
+    mandatory: bool,
+    /// Properties of the publish under way, as they came.
+    pub(crate) properties: Vec<u8>,
+    /// Body frames so far, when there are several.
+    pub(crate) body: Vec<u8>,
+    route: Route,
+}
+
+#[derive(Default)]
+struct Route {
+    /// The epoch it was found in; 0 is no epoch.
+    epoch: u64,
+    /// The generation of permissions it was allowed in.
+    permissions: u64,
+    cells: Vec<Arc<QueueCell>>,
+    /// The cells' places in the batch, while the batch's generation is `placed`.
+    places: Vec<usize>,
+    placed: u64,
+}
+
+impl Publishing {
+    /// Where the next message goes. The remembered route stays if it goes where the last one went.
+    pub(crate) fn address(&mut self, exchange: &str, routing_key: &str, mandatory: bool) {
+        self.mandatory = mandatory;
+        if self.exchange == exchange && self.routing_key == routing_key {
+            return;
+        }
+        self.route.epoch = 0;
+        self.exchange.clear();
+        self.exchange.push_str(exchange);
+        self.routing_key.clear();
+        self.routing_key.push_str(routing_key);
+    }
+}
+
+/// A publish as its confirm knows it.
+struct Tag {
+    channel: u16,
+    /// Its confirm number; 0 when the channel wants no confirms.
+    number: u64,
+}
+
+/// What one queue gets of a batch.
+struct Target {
+    cell: Arc<QueueCell>,
+    incoming: Vec<Incoming>,
+    /// One for each of `incoming`.
+    tags: Vec<Tag>,
+}
+
+/// Publishes that are not with their queues yet.
+#[derive(Default)]
+pub(crate) struct PublishBatch {
+    targets: Vec<Target>,
+    places: HashMap<u64, usize>,
+    /// Moves when places are given anew.
+    generation: u64,
+    bytes: usize,
+    /// Channels with confirms to say.
+    confirming: Vec<u16>,
+    rejected: Vec<u32>,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    route: RouteScratch,
+    cells: Vec<Arc<QueueCell>>,
+    message: Vec<u8>,
+}
+
+impl PublishBatch {
+    fn place(&mut self, cell: &Arc<QueueCell>) -> usize {
+        *self.places.entry(cell.id.0).or_insert_with(|| {
+            let (incoming, tags) = (Vec::new(), Vec::new());
+            self.targets.push(Target {
+                cell: Arc::clone(cell),
+                incoming,
+                tags,
+            });
+            self.targets.len() - 1
+        })
+    }
+
+    fn push(&mut self, place: usize, message: Message, channel: u16, number: u64) {
+        if let Some(target) = self.targets.get_mut(place) {
+            target
+                .incoming
+                .push(Incoming::new(message, LogPosition::NONE));
+            target.tags.push(Tag { channel, number });
+        }
+    }
+
+    /// Forgets targets when there are many, and memory when there was much.
+    fn trim(&mut self) {
+        self.bytes = 0;
+        if self.targets.len() > BATCH_TARGETS_KEPT {
+            self.targets.clear();
+            self.places.clear();
+            self.generation += 1;
+        }
+        for target in &mut self.targets {
+            target.incoming.shrink_to(BATCH_ENTRIES_KEPT);
+            target.tags.shrink_to(BATCH_ENTRIES_KEPT);
+        }
+    }
+}
+
+/// A message on its way, with the queues it was routed to.
+pub(crate) struct Routed {
+    pub(crate) message: Message,
+    pub(crate) cells: Vec<Arc<QueueCell>>,
+    pub(crate) returned: bool,
+}
+
+impl Session {
+    /// A publish is whole: `body` is its body, the rest is in the channel's `publishing`.
+    pub(crate) fn publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        body: &[u8],
+    ) -> Result<(), Fault> {
+        let channel = self.channel(number)?;
+        // Taken out so that the session can be borrowed; put back below.
+        let mut publishing = std::mem::take(&mut channel.publishing);
+        let raw = std::mem::take(&mut publishing.properties);
+        let published = self.publish_whole(turn, number, &mut publishing, &raw, body);
+        publishing.properties = raw;
+        if let Some(channel) = self.channels.find(number) {
+            channel.publishing = publishing;
+        }
+        published.map_err(|fault| fault.blame((60, 40)))?;
+        if self.batch.bytes > BATCH_BYTES_MAX {
+            self.flush(turn);
+        }
+        Ok(())
+    }
+
+    fn publish_whole(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        publishing: &mut Publishing,
+        raw_properties: &[u8],
+        body: &[u8],
+    ) -> Result<(), Fault> {
+        let original = Properties::validate(raw_properties)
+            .map_err(|error| Fault::connection(ReplyCode::SyntaxError, error.to_string()))?;
+        let sender_selects = has_own_route(&original);
+        let epoch = self.vhost.epoch();
+        let remembered = publishing.route.epoch == epoch
+            && publishing.route.permissions == self.node.identities.generation();
+        if !remembered || sender_selects {
+            self.check_publish(&publishing.exchange, &publishing.routing_key)?;
+        }
+        self.check_user_id(original.user_id())?;
+        let expiration_ms = parse_expiration(original.expiration())?;
+        let rewritten = self.rewrite(number, &original)?;
+        let properties = match &rewritten {
+            Some(bytes) => Properties::validate(bytes).expect("we encoded them"),
+            None => original,
+        };
+        let message = Message::new(
+            &publishing.exchange,
+            &publishing.routing_key,
+            &properties,
+            expiration_ms,
+            body,
+            &mut self.batch.scratch.message,
+        );
+        if !remembered || sender_selects {
+            let cacheable = self.find_route(publishing, &original, &message)?;
+            let keep = cacheable && !sender_selects;
+            publishing.route.epoch = if keep { epoch } else { 0 };
+        }
+        self.accept(turn, number, publishing, message)
+    }
+
+    /// What RabbitMQ checks of a publish's address, in its order.
+    fn check_publish(&self, exchange: &str, routing_key: &str) -> Result<(), Fault> {
+        let kind_and_internal = self.vhost.read(|topology| {
+            let spec = topology.router.exchange(exchange);
+            spec.map(|spec| (spec.kind == "topic", spec.internal))
+        });
+        self.check(PermissionKind::Write, "exchange", exchange)?;
+        let Some((is_topic, internal)) = kind_and_internal else {
+            return Err(node::refusal::Refusal::no_exchange(exchange, &self.vhost.name).into());
+        };
+        if internal {
+            let vhost = &self.vhost.name;
+            let text =
+                format!("cannot publish to internal exchange '{exchange}' in vhost '{vhost}'");
+            return Err(Fault::access(text));
+        }
+        if is_topic {
+            self.check_topic(TopicAction::Write, exchange, routing_key)?;
+        }
+        Ok(())
+    }
+
+    /// New properties, where the broker changes them: BCC is taken out, and a `reply-to` of the direct
+    /// reply-to pseudo-queue becomes this channel's reply address.
+    fn rewrite(
+        &mut self,
+        number: u16,
+        properties: &Properties<'_>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let hidden = properties
+            .headers()
+            .is_some_and(|headers| headers.find("BCC").is_some());
+        let wants_reply = properties.reply_to() == Some(REPLY_TO);
+        if !hidden && !wants_reply {
+            return Ok(None);
+        }
+        let mut rewritten = PropertiesBuf::from_view(properties);
+        if wants_reply {
+            let channel = self.channel(number)?;
+            let Some(reply) = &channel.reply_consumer else {
+                return Err(Fault::precondition("fast reply consumer does not exist"));
+            };
+            rewritten.reply_to = Some(reply.name.to_string());
+        }
+        if hidden && let Some(headers) = &mut rewritten.headers {
+            headers.remove("BCC");
+        }
+        Ok(Some(rewritten.encode()))
+    }
+
+    fn find_route(
+        &mut self,
+        publishing: &mut Publishing,
+        properties: &Properties<'_>,
+        message: &Message,
+    ) -> Result<bool, Fault> {
+        let Scratch {
+            route: scratch,
+            cells,
+            ..
+        } = &mut self.batch.scratch;
+        let routable = Routable {
+            exchange: &publishing.exchange,
+            routing_key: &publishing.routing_key,
+            properties: *properties,
+            sender_selects: true,
+        };
+        cells.clear();
+        self.vhost
+            .route(&routable, scratch, cells)
+            .map_err(|error| {
+                let text = error.text(&self.vhost.name);
+                match error.refusal() {
+                    RouterRefusal::NotFound => Fault::channel(ReplyCode::NotFound, text),
+                    _ => Fault::precondition(text),
+                }
+            })?;
+        let route = &mut publishing.route;
+        std::mem::swap(&mut route.cells, cells);
+        // No place is right until they are looked up.
+        route.placed = u64::MAX;
+        route.permissions = self.node.identities.generation();
+        if !scratch.history.is_empty() {
+            let history = std::mem::take(&mut scratch.history);
+            self.vhost.record_history(&history, message);
+            return Ok(false);
+        }
+        Ok(scratch.cacheable)
+    }
+
+    /// Puts a routed message where the channel's mode wants it.
+    fn accept(
+        &mut self,
+        turn: &mut Turn<'_>,
+        number: u16,
+        publishing: &mut Publishing,
+        message: Message,
+    ) -> Result<(), Fault> {
+        let to_reply = publishing.exchange.is_empty()
+            && publishing.route.cells.is_empty()
+            && self.deliver_reply(&publishing.routing_key, &message);
+        let returned = publishing.mandatory && publishing.route.cells.is_empty() && !to_reply;
+        let Some(channel) = self.channels.find(number) else {
+            return Ok(());
+        };
+        let confirm = match &mut channel.mode {
+            Mode::Transaction(transaction) => {
+                let cells = publishing.route.cells.clone();
+                return transaction.publish(Routed {
+                    message,
+                    cells,
+                    returned,
+                });
+            }
+            Mode::Confirm(confirms) => {
+                if !std::mem::replace(&mut channel.to_confirm, true) {
+                    self.batch.confirming.push(number);
+                }
+                confirms.next()
+            }
+            Mode::Plain => 0,
+        };
+        if returned {
+            return_message(turn, number, &message, self.tuned.frame_bytes_max);
+        }
+        self.batch.bytes += message.bytes();
+        let Route {
+            cells,
+            places,
+            placed,
+            ..
+        } = &mut publishing.route;
+        if *placed != self.batch.generation {
+            places.clear();
+            places.extend(cells.iter().map(|cell| self.batch.place(cell)));
+            *placed = self.batch.generation;
+        }
+        let Some((last, others)) = places.split_last() else {
+            return Ok(());
+        };
+        for place in others {
+            self.batch.push(*place, message.clone(), number, confirm);
+        }
+        self.batch.push(*last, message, number, confirm);
+        Ok(())
+    }
+
+    /// Puts messages of a transaction into the batch.
+    pub(crate) fn publish_routed(&mut self, turn: &mut Turn<'_>, number: u16, routed: Routed) {
+        if routed.returned {
+            return_message(turn, number, &routed.message, self.tuned.frame_bytes_max);
+        }
+        self.batch.bytes += routed.message.bytes();
+        for cell in &routed.cells {
+            let place = self.batch.place(cell);
+            self.batch.push(place, routed.message.clone(), number, 0);
+        }
+        if self.batch.bytes > BATCH_BYTES_MAX {
+            self.flush(turn);
+        }
+    }
+
+    /// Gives the batch's publishes to their queues and says the confirms.
+    pub(crate) fn flush_publishes(&mut self, turn: &mut Turn<'_>) {
+        let mut rejected = std::mem::take(&mut self.batch.rejected);
+        for target in &mut self.batch.targets {
+            if target.incoming.is_empty() {
+                continue;
+            }
+            let aftermath = target
+                .cell
+                .publish(turn.now_ms, &mut target.incoming, &mut rejected);
+            for index in rejected.drain(..) {
+                let Some(tag) = target.tags.get(index as usize) else {
+                    continue;
+                };
+                let channel = self.channels.find(tag.channel);
+                if let Some(Mode::Confirm(confirms)) = channel.map(|channel| &mut channel.mode) {
+                    confirms.reject(tag.number);
+                }
+            }
+            target.tags.clear();
+            self.vhost.conclude(turn.now_ms, &target.cell, aftermath);
+        }
+        self.batch.rejected = rejected;
+        self.batch.trim();
+        while let Some(number) = self.batch.confirming.pop() {
+            let Some(channel) = self.channels.find(number) else {
+                continue;
+            };
+            channel.to_confirm = false;
+            if let Mode::Confirm(confirms) = &mut channel.mode {
+                confirms.answer_all(number, turn.output.buffer());
+            }
+        }
+    }
+}
+
+/// `basic.return` of a mandatory message that no queue took (AMQP 0-9-1, 1.8.3.3; reply code 312).
+fn return_message(turn: &mut Turn<'_>, number: u16, message: &Message, frame_bytes_max: u32) {
+    let method = BasicReturn {
+        reply_code: ReplyCode::NoRoute.code(),
+        reply_text: ReplyCode::NoRoute.name(),
+        exchange: message.exchange(),
+        routing_key: message.routing_key(),
+    };
+    turn.say(number, &Method::BasicReturn(method));
+    let (out, body) = (turn.output.buffer(), message.body());
+    encode_content_header(out, number, 60, body.len() as u64, message.properties());
+    encode_body(out, number, body, frame_bytes_max);
+}
+
+/// `expiration` is a decimal number of milliseconds in a short string; RabbitMQ's words for what is not.
+fn parse_expiration(expiration: Option<&str>) -> Result<Option<u64>, Fault> {
+    /// RabbitMQ's bound of a timer: ten years, in ms.
+    const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
+    let Some(text) = expiration else {
+        return Ok(None);
+    };
+    let invalid = |reason: String| {
+        Err(Fault::precondition(format!(
+            "invalid expiration '{text}': {reason}"
+        )))
+    };
+    match text.parse::<i128>() {
+        Ok(value) if value < 0 => invalid(format!("{{value_negative,{value}}}")),
+        Ok(value) if i128::from(EXPIRATION_MS_MAX) < value => {
+            invalid(format!("{{value_too_large,{value}}}"))
+        }
+        Ok(value) => Ok(Some(value as u64)),
+        Err(_) => {
+            let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            match text.get(digits..) {
+                Some(rest) if 0 < digits => invalid(format!("{{leftover_string,{rest:?}}}")),
+                _ => invalid("no_integer".into()),
+            }
+        }
+    }
+}
