@@ -1,3 +1,17 @@
-//! The room that listens: sockets, signals, configuration.
+//! The only room that listens: sockets, worker threads, timers, memory watch, shutdown.
+//!
+//! One listener hands each accepted socket to the worker with the fewest. A worker is a thread with its own
+//! single-threaded runtime; a connection lives on one worker for good, driven by [`driver`], which does no more
+//! than move bytes between the socket and the protocol's state machine.
 
+mod clock;
+mod config;
 pub mod control;
+mod driver;
+mod memory;
+mod server;
+mod workers;
+
+pub use clock::Clock;
+pub use config::{Config, ConfigError};
+pub use server::{Listeners, Server, StartError};

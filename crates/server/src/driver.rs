@@ -1,0 +1,182 @@
+//! Moves bytes between one socket and its protocol state machine.
+//!
+//! One task a connection. Each turn it looks at everything there is: the mailbox, the timer, the socket's
+//! input, the socket's output; it ends when none of them moved. Input is read into one buffer that all
+//! connections of a worker share, so an idle connection owns none; only a frame that is not whole yet is kept.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use protocol::amqp091::Connection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock::Clock;
+
+/// What a worker reads at once. A frame longer than this is read in pieces, into a buffer as long as it takes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Turns of one connection before the others of its worker have theirs.
+const TURNS_MAX: usize = 8;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Driver<S> {
+    socket: S,
+    connection: Connection,
+    clock: Clock,
+    /// Input that was read and not used yet.
+    kept: Vec<u8>,
+    /// Whether feeding `kept` once more may use some of it.
+    kept_is_fresh: bool,
+    timer: Pin<Box<Sleep>>,
+    timer_at_ms: u64,
+}
+
+/// Drives a connection until it is over.
+pub(crate) async fn drive<S>(socket: S, connection: Connection, clock: Clock)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut driver = Driver {
+        socket,
+        connection,
+        clock,
+        kept: Vec::new(),
+        kept_is_fresh: false,
+        timer: Box::pin(sleep_until(Instant::now())),
+        timer_at_ms: 0,
+    };
+    poll_fn(|context| driver.poll(context)).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS_MAX {
+            let mut moved = self.poll_mailbox(context);
+            moved |= self.poll_timer(context);
+            moved |= self.poll_input(context);
+            moved |= self.poll_output(context);
+            if self.connection.is_closed() && self.connection.writable().is_empty() {
+                // The socket closes as it is dropped; what could not be written is lost with the client.
+                return Pin::new(&mut self.socket).poll_shutdown(context).map(drop);
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_mailbox(&mut self, context: &mut Context<'_>) -> bool {
+        if self.connection.poll_wake(context).is_pending() {
+            return false;
+        }
+        self.connection.handle_wake(self.clock.now_ms());
+        // An alarm may be over: publishes that waited are served.
+        self.kept_is_fresh = true;
+        true
+    }
+
+    /// The timer is only ever moved forward; when it fires too early it is set again.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(next_ms) = self.connection.poll_timeout() else {
+            return false;
+        };
+        if self.timer_at_ms == 0 || next_ms < self.timer_at_ms {
+            self.set_timer(next_ms);
+        }
+        let mut moved = false;
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now_ms = self.clock.now_ms();
+            self.connection.handle_timeout(now_ms);
+            moved = true;
+            let Some(next_ms) = self.connection.poll_timeout() else {
+                break;
+            };
+            self.set_timer(next_ms.max(now_ms + 1));
+        }
+        moved
+    }
+
+    fn set_timer(&mut self, at_ms: u64) {
+        self.timer_at_ms = at_ms;
+        let at = Instant::from_std(self.clock.instant_at(at_ms));
+        self.timer.as_mut().reset(at);
+    }
+
+    fn poll_input(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.connection.wants_input() {
+            return false;
+        }
+        if self.kept_is_fresh && !self.kept.is_empty() {
+            self.kept_is_fresh = false;
+            let used = self
+                .connection
+                .handle_input(self.clock.now_ms(), &self.kept);
+            self.kept.drain(..used);
+            if used > 0 {
+                return true;
+            }
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| self.read(context, buffer))
+    }
+
+    fn read(&mut self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> bool {
+        let kept = self.kept.len();
+        if buffer.len() < kept + READ_BYTES {
+            buffer.resize(kept + READ_BYTES, 0);
+        }
+        buffer[..kept].copy_from_slice(&self.kept);
+        let mut read = ReadBuf::new(&mut buffer[kept..]);
+        let count = match Pin::new(&mut self.socket).poll_read(context, &mut read) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(())) => read.filled().len(),
+            Poll::Ready(Err(_)) => 0,
+        };
+        let now_ms = self.clock.now_ms();
+        if count == 0 {
+            self.connection.hang_up(now_ms);
+            return true;
+        }
+        let used = self
+            .connection
+            .handle_input(now_ms, &buffer[..kept + count]);
+        self.kept.clear();
+        self.kept.extend_from_slice(&buffer[used..kept + count]);
+        // If it stopped for want of room in the output, feeding it again helps once some is written.
+        self.kept_is_fresh = !self.connection.wants_input();
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        }
+        true
+    }
+
+    fn poll_output(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        loop {
+            let writable = self.connection.writable();
+            if writable.is_empty() {
+                return moved;
+            }
+            match Pin::new(&mut self.socket).poll_write(context, writable) {
+                Poll::Pending => return moved,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    let now_ms = self.clock.now_ms();
+                    self.connection.advance(now_ms, count);
+                    self.connection.deliver(now_ms);
+                    moved = true;
+                }
+                Poll::Ready(_) => {
+                    self.connection.hang_up(self.clock.now_ms());
+                    return true;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A running broker with its sockets: starts, serves until it is told to stop, stops.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::alarms::Alarm;
+use node::catalog::CatalogError;
+use node::node::Node;
+use node::settings::Settings;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::clock::Clock;
+use crate::memory;
+use crate::workers::Workers;
+
+/// How long clients have to answer `connection.close` at a shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// How often the process's memory is looked at.
+const MEMORY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Pause after an accept failed, when file handles ran out for example.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub struct Listeners {
+    /// AMQP, `127.0.0.1:5672` for example; several if a name has several addresses.
+    pub amqp: Vec<SocketAddr>,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system gives no threads or timers.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// See the module.
+pub struct Server {
+    node: Arc<Node>,
+    clock: Clock,
+    workers: Workers,
+    amqp: Vec<TcpListener>,
+}
+
+impl Server {
+    /// Opens the data directory and the sockets.
+    pub async fn start(
+        settings: Settings,
+        data_dir: &Path,
+        listeners: &Listeners,
+    ) -> Result<Server, StartError> {
+        let clock = Clock::start();
+        let node = Node::open(settings, data_dir, clock.now_ms())?;
+        let mut amqp = Vec::new();
+        for address in &listeners.amqp {
+            let listening = TcpListener::bind(address).await;
+            amqp.push(listening.map_err(|error| StartError::Listen {
+                address: address.to_string(),
+                error,
+            })?);
+        }
+        let count = std::thread::available_parallelism()?.get();
+        let workers = Workers::start(count, &node, clock)?;
+        Ok(Server {
+            node,
+            clock,
+            workers,
+            amqp,
+        })
+    }
+
+    /// Where AMQP is served; the port is the real one if 0 was asked for.
+    pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
+        self.amqp
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// The node behind the sockets.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Serves until `stop` is ready, then closes clients with 320 and flushes what is on its way to disk.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let amqp = std::mem::take(&mut self.amqp);
+        {
+            let accepting = amqp.iter().map(|listener| self.accept(listener));
+            let accepting = std::pin::pin!(join_all(accepting.collect()));
+            tokio::select! {
+                () = stop => {}
+                () = accepting => {}
+                () = self.run_timers() => {}
+                () = self.watch_memory() => {}
+            }
+        }
+        drop(amqp);
+        self.shut_down().await;
+    }
+
+    async fn accept(&self, listener: &TcpListener) {
+        loop {
+            let (socket, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let Some(id) = self
+                .node
+                .connections
+                .admit(self.node.settings.connections_max)
+            else {
+                tracing::warn!(%peer, "refused: the limit of connections is reached");
+                continue;
+            };
+            match socket.into_std() {
+                Ok(socket) => self.workers.give(id, socket, peer),
+                Err(_) => self.node.connections.leave(id),
+            }
+        }
+    }
+
+    async fn run_timers(&self) {
+        let earlier = Arc::new(Notify::new());
+        let notify = Arc::clone(&earlier);
+        self.node
+            .timers
+            .on_earlier(Arc::new(move || notify.notify_one()));
+        loop {
+            let next_ms = self.node.timers.next_ms().unwrap_or(u64::MAX);
+            let at = Instant::from_std(self.clock.instant_at(next_ms));
+            tokio::select! {
+                () = sleep_until(at) => self.node.run_timers(self.clock.now_ms()),
+                () = earlier.notified() => {}
+            }
+        }
+    }
+
+    async fn watch_memory(&self) {
+        let Some(total_bytes) = memory::total_bytes() else {
+            tracing::warn!("the machine's memory is not known: there will be no memory alarm");
+            return std::future::pending().await;
+        };
+        loop {
+            let limit_bytes = self.node.memory.limit_bytes(total_bytes);
+            if let Some(resident_bytes) = memory::resident_bytes() {
+                self.node
+                    .set_alarm(Alarm::Memory, limit_bytes < resident_bytes);
+            }
+            tokio::select! {
+                () = sleep(MEMORY_WATCH_INTERVAL) => {}
+                () = self.node.memory.changed() => {}
+            }
+        }
+    }
+
+    async fn shut_down(mut self) {
+        let node = &self.node;
+        node.connections.close(
+            320,
+            "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+            |_| true,
+        );
+        let all_gone = async {
+            while node.connections.open_len() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(SHUTDOWN_GRACE, all_gone).await.is_err() {
+            tracing::warn!("some clients did not answer the shutdown and are dropped");
+        }
+        self.workers.stop();
+        self.node.catalog.close();
+    }
+}
+
+/// Waits for all; listeners never end, so in practice for none.
+async fn join_all<F: Future<Output = ()>>(futures: Vec<F>) {
+    let mut pinned: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        pinned.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if pinned.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,125 @@
+//! Worker threads: each runs its own single-threaded runtime and the connections that were given to it.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use node::connections::ConnectionId;
+use node::node::Node;
+use protocol::amqp091::{Connection, Peer};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use crate::clock::Clock;
+use crate::driver::drive;
+
+/// A socket on its way to its worker. There are no more of these than connections are admitted.
+struct Accepted {
+    id: ConnectionId,
+    socket: TcpStream,
+    peer: SocketAddr,
+}
+
+struct Worker {
+    accepted: Option<UnboundedSender<Accepted>>,
+    connections: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// See the module.
+pub(crate) struct Workers(Vec<Worker>);
+
+impl Workers {
+    /// Starts `count` workers.
+    pub(crate) fn start(count: usize, node: &Arc<Node>, clock: Clock) -> io::Result<Self> {
+        (0..count)
+            .map(|index| Worker::start(index, Arc::clone(node), clock))
+            .collect::<Result<_, _>>()
+            .map(Workers)
+    }
+
+    /// Gives a socket to the worker with the fewest connections.
+    pub(crate) fn give(&self, id: ConnectionId, socket: TcpStream, peer: SocketAddr) {
+        let load = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
+        if let Some(worker) = self.0.iter().min_by_key(load)
+            && let Some(accepted) = &worker.accepted
+        {
+            worker.connections.fetch_add(1, Ordering::Relaxed);
+            // A worker that is gone takes the process with it; the socket is dropped.
+            let _ = accepted.send(Accepted { id, socket, peer });
+        }
+    }
+
+    /// Ends the workers, dropping the connections that are left.
+    pub(crate) fn stop(&mut self) {
+        for worker in &mut self.0 {
+            worker.accepted = None;
+        }
+        for worker in &mut self.0 {
+            if let Some(thread) = worker.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(index: usize, node: Arc<Node>, clock: Clock) -> io::Result<Self> {
+        let (sender, receiver) = unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let counter = Arc::clone(&connections);
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, accept_all(receiver, node, clock, counter));
+            })?;
+        Ok(Worker {
+            accepted: Some(sender),
+            connections,
+            thread: Some(thread),
+        })
+    }
+}
+
+async fn accept_all(
+    mut accepted: UnboundedReceiver<Accepted>,
+    node: Arc<Node>,
+    clock: Clock,
+    connections: Arc<AtomicUsize>,
+) {
+    while let Some(Accepted { id, socket, peer }) = accepted.recv().await {
+        let (node, connections) = (Arc::clone(&node), Arc::clone(&connections));
+        tokio::task::spawn_local(async move {
+            match prepare(socket, peer) {
+                Ok((socket, peer)) => {
+                    let connection = Connection::new(node, id, peer, clock.now_ms());
+                    drive(socket, connection, clock).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%peer, "a socket was lost as it was accepted: {error}");
+                    node.connections.leave(id);
+                }
+            }
+            connections.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn prepare(socket: TcpStream, peer: SocketAddr) -> io::Result<(tokio::net::TcpStream, Peer)> {
+    let local = socket.local_addr()?;
+    let socket = tokio::net::TcpStream::from_std(socket)?;
+    socket.set_nodelay(true)?;
+    let peer = Peer {
+        host: peer.ip().to_canonical().to_string(),
+        port: peer.port(),
+        local_host: local.ip().to_canonical().to_string(),
+        local_port: local.port(),
+        loopback: peer.ip().to_canonical().is_loopback(),
+    };
+    Ok((socket, peer))
+}
