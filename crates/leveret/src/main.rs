@@ -1,13 +1,52 @@
-//! The one binary.
+//! The one binary: reads the command line, wires the rooms together, and nothing else.
 
 mod ctl;
+mod serve;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// Many small messages are freed on another thread than the one that made them; this allocator is good at it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// A message broker that takes RabbitMQ's place.
+#[derive(Debug, Parser)]
+#[command(name = "leveret", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker.
+    Serve(serve::Arguments),
+    /// Ask a running broker, in rabbitmqctl's words.
+    #[command(disable_help_flag = true)]
+    Ctl {
+        /// A verb and its arguments; `help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        line: Vec<String>,
+    },
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first() {
-        Some((first, rest)) if first == "ctl" => ctl::run(rest),
-        _ => ExitCode::from(64),
+    let outcome = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Ctl { line } => return ctl::run(&line),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The one line that says why; standard error is where scripts look for it.
+            #[allow(clippy::print_stderr, reason = "the binary talks to its user")]
+            {
+                eprintln!("leveret: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
     }
 }
