@@ -43,6 +43,7 @@ class Reader:
 
     def __init__(self, channel, queue, auto_ack=False, ack=False, **options):
         self.channel = channel
+        self.queue = queue
         self.ack = ack
         self.deliveries = []
         self.tag = channel.basic_consume(queue, self._on_message, auto_ack=auto_ack, **options)

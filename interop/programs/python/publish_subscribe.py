@@ -1,8 +1,10 @@
 """Tutorial three: a fanout exchange gives every subscriber a copy."""
 
+import time
+
 import pika
 
-from broker import END, Reader, connection
+from broker import END, Reader, WAIT_S, connection
 
 EXCHANGE = "python.logs"
 
@@ -36,14 +38,28 @@ def program_every_subscriber_gets_everything():
         channel.exchange_delete(EXCHANGE)
 
 
+def wait_for_the_end_of(connection, queue):
+    """A connection's exclusive queues may outlive its close by a moment, in which they are locked."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        try:
+            connection.channel().queue_declare(queue, passive=True)
+        except pika.exceptions.ChannelClosedByBroker as closed:
+            if closed.reply_code == 404:
+                return
+            assert closed.reply_code == 405, closed
+    raise AssertionError(f"{queue} is still there")
+
+
 def program_exclusive_queues_end_with_their_connection():
     with connection("emitter") as emitter:
         channel = emitter.channel()
         channel.exchange_declare(exchange=EXCHANGE, exchange_type="fanout")
         channel.confirm_delivery()
         with connection("passing") as passing:
-            subscriber(passing)
+            queue = subscriber(passing).queue
             channel.basic_publish(EXCHANGE, "", b"heard", mandatory=True)
+        wait_for_the_end_of(emitter, queue)
         try:
             channel.basic_publish(EXCHANGE, "", b"unheard", mandatory=True)
             raise AssertionError("the message was routed")

@@ -101,12 +101,14 @@ def program_redelivery_when_a_channel_closes():
         reader = Reader(held, QUEUE)
         assert reader.wait_for(4) == bodies[:4]
         held.basic_ack(reader.deliveries[1][0].delivery_tag)
+        assert reader.wait_for(5) == bodies[:5]
         held.close()
         wait_for_count(channel, QUEUE, 5)
 
         reader = Reader(other.channel(), QUEUE, ack=True)
         assert reader.wait_for(5) == [bodies[0], *bodies[2:]]
-        assert [method.redelivered for method, _, _ in reader.deliveries] == [True] * 3 + [False] * 2
+        redelivered = [method.redelivered for method, _, _ in reader.deliveries]
+        assert redelivered == [True] * 4 + [False], redelivered
         channel.queue_delete(QUEUE)
 
 
