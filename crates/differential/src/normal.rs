@@ -60,9 +60,14 @@ impl Names {
         text
     }
 
-    /// An event in comparable words.
-    pub fn normal(&mut self, event: &Event) -> String {
+    /// An event in comparable words; `mask_tag` leaves its delivery tag out.
+    pub fn normal(&mut self, event: &Event, mask_tag: bool) -> String {
         let mut event = event.clone();
+        if let (true, Event::Content { method, .. }) = (mask_tag, &mut event)
+            && method.field("delivery_tag").is_some()
+        {
+            *method = method.clone().with("delivery_tag", 0);
+        }
         // RabbitMQ closes with a reset (linger 0), others with an orderly end.
         if matches!(event, Event::Eof(_)) {
             event = Event::Eof(false);

@@ -157,6 +157,16 @@ impl Client {
         self.send_bytes(&frame(kind, channel, payload))
     }
 
+    /// One frame of any kind with a right length and end octet.
+    pub fn encode_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+        frame(kind, channel, payload)
+    }
+
+    /// The frame that `send_method` would send.
+    pub fn encode_method(&self, channel: u16, method: &Method) -> Vec<u8> {
+        frame(1, channel, &method.encode())
+    }
+
     /// Sends a method.
     pub fn send_method(&mut self, channel: u16, method: &Method) -> std::io::Result<()> {
         self.send_frame(1, channel, &method.encode())
@@ -283,13 +293,7 @@ impl Client {
                 return Some(event);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            // A zero read timeout would mean "for ever" to the socket.
-            let patience = left.max(Duration::from_micros(50));
-            if self.stream.set_read_timeout(Some(patience)).is_err() {
-                self.ended = true;
-                return Some(Event::Eof(true));
-            }
-            match self.stream.read(&mut chunk) {
+            match self.read_some(&mut chunk, left) {
                 Ok(0) => {
                     self.ended = true;
                     return Some(match self.input.len() {
@@ -311,6 +315,19 @@ impl Client {
             }
         }
         None
+    }
+
+    /// One read that waits no longer than `left`. The kernel rounds a socket's timeout up to its
+    /// clock tick, which is why not waiting at all goes another way.
+    fn read_some(&mut self, chunk: &mut [u8], left: Duration) -> std::io::Result<usize> {
+        if left.is_zero() {
+            self.stream.set_nonblocking(true)?;
+            let result = self.stream.read(chunk);
+            self.stream.set_nonblocking(false)?;
+            return result;
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(chunk)
     }
 
     /// Takes whole frames off the input until one completes an event.
@@ -442,17 +459,3 @@ fn start_ok(options: &Options) -> Method {
         .with("locale", "en_US")
 }
 
-impl From<Vec<u8>> for Value {
-    fn from(bytes: Vec<u8>) -> Self {
-        Value::Text(bytes)
-    }
-}
-
-impl From<Value> for Option<Table> {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Table(table) => Some(table),
-            _ => None,
-        }
-    }
-}

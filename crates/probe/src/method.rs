@@ -160,6 +160,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Value::Text(bytes)
+    }
+}
+
 impl From<Table> for Value {
     fn from(table: Table) -> Self {
         Value::Table(table)
@@ -278,9 +284,9 @@ impl Method {
         }
     }
 
-    /// The same, where properties (and `body`) may stand among the fields, as in
+    /// The same, where properties may stand among the fields, as in
     /// `basic.publish routing_key=q priority=5`.
-    pub(crate) fn parse_with_properties(text: &str) -> Result<(Self, Properties), ParseError> {
+    pub fn parse_with_properties(text: &str) -> Result<(Self, Properties), ParseError> {
         let mut scanner = Scanner::new(text);
         let name = scanner.word();
         let Some(mut method) = Self::new(name) else {
