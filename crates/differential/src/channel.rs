@@ -7,33 +7,33 @@ use probe::{Client, Event, Method};
 use crate::seen::Seen;
 
 /// An open connection.
-pub struct Connection {
+pub(crate) struct Connection {
     /// The socket.
-    pub client: Client,
+    pub(crate) client: Client,
     /// Open channels.
-    pub channels: BTreeMap<u16, Channel>,
+    pub(crate) channels: BTreeMap<u16, Channel>,
     /// The channel for questions is open.
-    pub question_open: bool,
+    pub(crate) question_open: bool,
     /// Closes are not answered.
-    pub mute: bool,
+    pub(crate) mute: bool,
     /// The broker has closed it.
-    pub closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// An open channel.
 #[derive(Default)]
-pub struct Channel {
+pub(crate) struct Channel {
     confirm: bool,
     tx: bool,
     published: u64,
     numbers: HashMap<Vec<u8>, u64>,
     /// Publishes not confirmed yet.
-    pub outstanding: BTreeSet<u64>,
+    pub(crate) outstanding: BTreeSet<u64>,
     unacked: Vec<Unacked>,
     /// Settled inside a transaction that has not ended yet.
     pending: Vec<Unacked>,
     /// Several queues delivered in one step, so tags carry no meaning any more.
-    pub ambiguous: bool,
+    pub(crate) ambiguous: bool,
     consumers: BTreeMap<String, Source>,
     /// The get or consume that awaits its answer.
     asked: Source,
@@ -54,14 +54,20 @@ struct Source {
 
 impl Connection {
     /// A connection nothing is known of yet.
-    pub fn new(client: Client) -> Self {
-        Self { client, channels: BTreeMap::new(), question_open: false, mute: false, closed: false }
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            channels: BTreeMap::new(),
+            question_open: false,
+            mute: false,
+            closed: false,
+        }
     }
 }
 
 impl Channel {
     /// A message goes out.
-    pub fn note_publish(&mut self, body: &[u8]) {
+    pub(crate) fn note_publish(&mut self, body: &[u8]) {
         if self.confirm {
             self.published += 1;
             self.outstanding.insert(self.published);
@@ -70,12 +76,16 @@ impl Channel {
     }
 
     /// A method goes out.
-    pub fn note_sent(&mut self, method: &Method) {
+    pub(crate) fn note_sent(&mut self, method: &Method) {
         match method.name {
             "basic.get" | "basic.consume" => {
-                self.asked = Source { queue: method.text("queue"), no_ack: method.bit("no_ack") };
+                self.asked = Source {
+                    queue: method.text("queue"),
+                    no_ack: method.bit("no_ack"),
+                };
                 if method.bit("nowait") {
-                    self.consumers.insert(method.text("consumer_tag"), self.asked.clone());
+                    self.consumers
+                        .insert(method.text("consumer_tag"), self.asked.clone());
                 }
             }
             "basic.cancel" if method.bit("nowait") => {
@@ -91,13 +101,17 @@ impl Channel {
     }
 
     /// The tag of the unacked delivery with this body.
-    pub fn tag_of(&self, body: &[u8]) -> Option<u64> {
-        self.unacked.iter().rev().find(|unacked| unacked.body == body).map(|unacked| unacked.tag)
+    pub(crate) fn tag_of(&self, body: &[u8]) -> Option<u64> {
+        self.unacked
+            .iter()
+            .rev()
+            .find(|unacked| unacked.body == body)
+            .map(|unacked| unacked.tag)
     }
 
     /// The tag of one of the unacked deliveries, chosen by a number that means the same one on both
     /// sides even where tags differ.
-    pub fn tag_picked(&self, pick: usize) -> Option<u64> {
+    pub(crate) fn tag_picked(&self, pick: usize) -> Option<u64> {
         let mut sorted: Vec<&Unacked> = self.unacked.iter().collect();
         sorted.sort();
         let index = pick.checked_rem(sorted.len())?;
@@ -117,8 +131,10 @@ impl Channel {
     }
 
     /// Books an event of this channel and writes it down.
-    pub fn handle(&mut self, letter: char, event: &Event, reordered: bool, seen: &mut Seen) {
-        let Some(method) = event.method() else { return seen.event(letter, event) };
+    pub(crate) fn handle(&mut self, letter: char, event: &Event, reordered: bool, seen: &mut Seen) {
+        let Some(method) = event.method() else {
+            return seen.event(letter, event);
+        };
         let consumer_tag = method.text("consumer_tag");
         match method.name {
             "basic.deliver" => return self.handle_delivery(letter, event, reordered, seen),
@@ -158,13 +174,22 @@ impl Channel {
     }
 
     fn handle_delivery(&mut self, letter: char, event: &Event, reordered: bool, seen: &mut Seen) {
-        let tag = event.method().map(|method| method.text("consumer_tag")).unwrap_or_default();
+        let tag = event
+            .method()
+            .map(|method| method.text("consumer_tag"))
+            .unwrap_or_default();
         let source = match self.consumers.get(&tag) {
             Some(source) => source.clone(),
             // The tag that the broker gave to a nowait consume is known to nobody.
-            None if tag.starts_with("amq.ctag-") => Source { queue: tag, no_ack: true },
+            None if tag.starts_with("amq.ctag-") => Source {
+                queue: tag,
+                no_ack: true,
+            },
             None => {
-                seen.note(letter, &format!("DELIVERY TO A CONSUMER THAT IS NOT THERE {tag}"));
+                seen.note(
+                    letter,
+                    &format!("DELIVERY TO A CONSUMER THAT IS NOT THERE {tag}"),
+                );
                 Source::default()
             }
         };
@@ -176,15 +201,29 @@ impl Channel {
         if let (Event::Content { method, body, .. }, false) = (event, source.no_ack) {
             let tag = method.number("delivery_tag");
             let source = format!("{} {}", source.queue, method.text("consumer_tag"));
-            self.unacked.push(Unacked { body: body.clone(), source, tag });
+            self.unacked.push(Unacked {
+                body: body.clone(),
+                source,
+                tag,
+            });
         }
     }
 
     fn take_outstanding(&mut self, method: &Method) -> BTreeSet<u64> {
         let tag = method.number("delivery_tag");
         let taken: BTreeSet<u64> = match method.bit("multiple") {
-            true => self.outstanding.iter().copied().filter(|n| tag == 0 || *n <= tag).collect(),
-            false => self.outstanding.iter().copied().filter(|n| *n == tag).collect(),
+            true => self
+                .outstanding
+                .iter()
+                .copied()
+                .filter(|n| tag == 0 || *n <= tag)
+                .collect(),
+            false => self
+                .outstanding
+                .iter()
+                .copied()
+                .filter(|n| *n == tag)
+                .collect(),
         };
         self.outstanding.retain(|number| !taken.contains(number));
         taken

@@ -15,30 +15,33 @@ const PATIENCE_MS: [u64; 6] = [10, 40, 100, 250, 600, 1000];
 
 /// A broker's address and vhost.
 #[derive(Clone, Debug)]
-pub struct Broker {
+pub(crate) struct Broker {
     /// HOST:PORT
-    pub address: String,
+    pub(crate) address: String,
     /// Where to play.
-    pub vhost: String,
+    pub(crate) vhost: String,
 }
 
 /// A step whose two sides differ.
 #[derive(Clone, Debug)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Index of the step.
-    pub step: usize,
+    pub(crate) step: usize,
     /// All that the left side saw.
-    pub left: Vec<String>,
+    pub(crate) left: Vec<String>,
     /// All that the right side saw.
-    pub right: Vec<String>,
+    pub(crate) right: Vec<String>,
     /// The reason, when the list of known differences has one.
-    pub known: Option<String>,
+    pub(crate) known: Option<String>,
 }
 
 impl Difference {
     /// Lines of one side that the other does not have.
-    pub fn parting_lines(&self) -> (Vec<&str>, Vec<&str>) {
-        (missing(&self.left, &self.right), missing(&self.right, &self.left))
+    pub(crate) fn parting_lines(&self) -> (Vec<&str>, Vec<&str>) {
+        (
+            missing(&self.left, &self.right),
+            missing(&self.right, &self.left),
+        )
     }
 }
 
@@ -55,14 +58,14 @@ fn missing<'a>(these: &'a [String], those: &[String]) -> Vec<&'a str> {
 }
 
 /// Both sides of one script.
-pub struct Match {
+pub(crate) struct Match {
     left: Side,
     right: Side,
 }
 
 impl Match {
     /// Takes places; prefixes differ only when both sides are the same broker and vhost.
-    pub fn new(left: &Broker, right: &Broker, name: &str, counts: bool) -> Self {
+    pub(crate) fn new(left: &Broker, right: &Broker, name: &str, counts: bool) -> Self {
         let same = left.address == right.address && left.vhost == right.vhost;
         let mut left = Side::new(&left.address, &left.vhost, &format!("x{name}-"));
         let letter = if same { 'y' } else { 'x' };
@@ -74,11 +77,23 @@ impl Match {
 
     /// Plays until the end or the first difference that is not known. With `go_on`, a known
     /// difference does not end the script.
-    pub fn play(&mut self, situation: &Situation, known: &Known, go_on: bool) -> Result<Vec<Difference>> {
+    pub(crate) fn play(
+        &mut self,
+        situation: &Situation,
+        known: &Known,
+        go_on: bool,
+    ) -> Result<Vec<Difference>> {
         let mut differences = Vec::new();
         for (index, step) in situation.steps.iter().enumerate() {
-            let Some((left, right)) = self.step(step)? else { continue };
-            let mut difference = Difference { step: index, left, right, known: None };
+            let Some((left, right)) = self.step(step)? else {
+                continue;
+            };
+            let mut difference = Difference {
+                step: index,
+                left,
+                right,
+                known: None,
+            };
             difference.known = known.reason(&situation.title, step, &difference);
             let end = difference.known.is_none() || !go_on;
             differences.push(difference);
@@ -90,7 +105,7 @@ impl Match {
     }
 
     /// Cleans up both brokers.
-    pub fn sweep(mut self) -> Result<()> {
+    pub(crate) fn sweep(mut self) -> Result<()> {
         self.left.sweep()?;
         self.right.sweep()
     }
@@ -129,7 +144,9 @@ impl Match {
         std::thread::scope(|scope| {
             let other = scope.spawn(|| work(right));
             let left = work(left);
-            let right = other.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a player panicked")));
+            let right = other
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("a player panicked")));
             Ok((left?, right?))
         })
     }

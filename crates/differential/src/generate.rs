@@ -5,8 +5,8 @@
 //! situations whose outcome no broker promises, namely: two queues dead-lettering into one at the
 //! same time (each source queue has a dead-letter queue of its own, and nobody else publishes
 //! there), hash and random exchanges with more than one queue, messages that expire while steps are
-//! played (a script with a short TTL waits after each step), and prefetch where several consumers
-//! compete for one queue.
+//! played (a script with a short TTL waits after each step), and, where several consumers compete
+//! for one queue, prefetch and the end of a connection.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use crate::script::{Situation, Step};
 
 /// The script of a seed.
-pub fn generate(seed: u64) -> Situation {
+pub(crate) fn generate(seed: u64) -> Situation {
     let mut rng = StdRng::seed_from_u64(seed);
     let flavour = Flavour::draw(&mut rng);
     let length = match flavour {
@@ -41,8 +41,14 @@ pub fn generate(seed: u64) -> Situation {
     while author.steps.len() < length {
         author.step();
     }
-    let steps = author.steps.iter().map(|line| Step::parse(line).expect("the author's own words"));
-    Situation { title: format!("seed {seed}, {flavour:?}"), steps: steps.collect() }
+    let steps = author
+        .steps
+        .iter()
+        .map(|line| Step::parse(line).expect("the author's own words"));
+    Situation {
+        title: format!("seed {seed}, {flavour:?}"),
+        steps: steps.collect(),
+    }
 }
 
 /// What a script dwells on.
@@ -131,7 +137,10 @@ impl Author {
         if 0 < self.invented && self.chance(10) {
             return format!("$gen{}", self.rng.random_range(1..=self.invented));
         }
-        self.queues.choose(&mut self.rng).cloned().unwrap_or_else(|| "%nope".into())
+        self.queues
+            .choose(&mut self.rng)
+            .cloned()
+            .unwrap_or_else(|| "%nope".into())
     }
 
     fn exchange(&mut self) -> String {
@@ -139,26 +148,52 @@ impl Author {
             return "%nope".into();
         }
         if self.chance(40) {
-            return self.pick(&["amq.direct", "amq.fanout", "amq.topic", "amq.headers", "amq.match", ""]).into();
+            return self
+                .pick(&[
+                    "amq.direct",
+                    "amq.fanout",
+                    "amq.topic",
+                    "amq.headers",
+                    "amq.match",
+                    "",
+                ])
+                .into();
         }
-        self.exchanges.choose(&mut self.rng).cloned().unwrap_or_else(|| "amq.direct".into())
+        self.exchanges
+            .choose(&mut self.rng)
+            .cloned()
+            .unwrap_or_else(|| "amq.direct".into())
     }
 
     fn key(&mut self) -> String {
-        self.pick(&["a", "b", "a.b", "a.b.c", "a..b", "b.c", "x", "\"\""]).into()
+        self.pick(&["a", "b", "a.b", "a.b.c", "a..b", "b.c", "x", "\"\""])
+            .into()
     }
 
     fn pattern(&mut self) -> String {
-        self.pick(&["a", "b", "#", "*", "a.*", "a.#", "#.b", "*.b", "a.#.c", "a.*.b", "#.#", "x", "\"\"", "#.a.#"])
-            .into()
+        self.pick(&[
+            "a", "b", "#", "*", "a.*", "a.#", "#.b", "*.b", "a.#.c", "a.*.b", "#.#", "x", "\"\"",
+            "#.a.#",
+        ])
+        .into()
     }
 
     fn headers(&mut self) -> String {
         let mut entries = Vec::new();
         for key in ["h1", "h2", "x-h3"] {
             if self.chance(50) {
-                let value =
-                    self.pick(&["1", "2", "\"one\"", "true", "l:1", "d:1.5", "void", "{n: 1}", "[1, \"a\"]", "T:1700000000"]);
+                let value = self.pick(&[
+                    "1",
+                    "2",
+                    "\"one\"",
+                    "true",
+                    "l:1",
+                    "d:1.5",
+                    "void",
+                    "{n: 1}",
+                    "[1, \"a\"]",
+                    "T:1700000000",
+                ]);
                 entries.push(format!("{key}: {value}"));
             }
         }
@@ -223,7 +258,11 @@ impl Author {
             let queue = self.queue();
             return self.write(&who, format!("queue.declare queue={queue} passive"));
         }
-        let index = if fresh { self.queues.len() } else { self.rng.random_range(0..5) };
+        let index = if fresh {
+            self.queues.len()
+        } else {
+            self.rng.random_range(0..5)
+        };
         let queue = format!("%q{index}");
         let mut flags = self.queue_flags();
         let mut arguments = self.queue_arguments(&queue, fresh);
@@ -239,7 +278,10 @@ impl Author {
         if !self.queues.contains(&queue) {
             self.queues.push(queue.clone());
         }
-        self.write(&who, format!("queue.declare queue={queue}{flags}{arguments}"));
+        self.write(
+            &who,
+            format!("queue.declare queue={queue}{flags}{arguments}"),
+        );
     }
 
     fn queue_flags(&mut self) -> String {
@@ -261,7 +303,10 @@ impl Author {
         if self.flavour == Flavour::ShortTtl && fresh {
             arguments.push("x-message-ttl: 150".into());
         } else if self.chance(8) {
-            arguments.push(format!("x-message-ttl: {}", self.pick(&["600000", "l:600000", "0"])));
+            arguments.push(format!(
+                "x-message-ttl: {}",
+                self.pick(&["600000", "l:600000", "0"])
+            ));
         }
         let dead = match self.flavour {
             Flavour::DeadLetters | Flavour::ShortTtl => 80,
@@ -280,7 +325,11 @@ impl Author {
             arguments.push("x-dead-letter-exchange: \"\"".into());
             arguments.push(format!("x-dead-letter-routing-key: \"{key}\""));
         }
-        let limits = if self.flavour == Flavour::DeadLetters { 40 } else { 10 };
+        let limits = if self.flavour == Flavour::DeadLetters {
+            40
+        } else {
+            10
+        };
         if self.chance(limits) {
             arguments.push(format!("x-max-length: {}", self.rng.random_range(0..4)));
             if self.chance(60) {
@@ -291,7 +340,10 @@ impl Author {
                 arguments.push(format!("x-overflow: \"{overflow}\""));
             }
         } else if self.chance(limits / 3) {
-            arguments.push(format!("x-max-length-bytes: {}", self.rng.random_range(0..20)));
+            arguments.push(format!(
+                "x-max-length-bytes: {}",
+                self.rng.random_range(0..20)
+            ));
         }
         if self.chance(8) {
             arguments.push(format!("x-max-priority: {}", self.pick(&["1", "5", "10"])));
@@ -324,9 +376,23 @@ impl Author {
         let exchange = format!("%e{}", self.rng.random_range(0..4));
         if self.chance(15) {
             let exchange = self.exchange();
-            return self.write(&who, format!("exchange.declare exchange=\"{exchange}\" passive"));
+            return self.write(
+                &who,
+                format!("exchange.declare exchange=\"{exchange}\" passive"),
+            );
         }
-        let kind = self.pick(&["direct", "fanout", "topic", "headers", "direct", "fanout", "topic", "headers", "x-recent-history", "nope"]);
+        let kind = self.pick(&[
+            "direct",
+            "fanout",
+            "topic",
+            "headers",
+            "direct",
+            "fanout",
+            "topic",
+            "headers",
+            "x-recent-history",
+            "nope",
+        ]);
         let mut flags = String::new();
         for (flag, percent) in [("durable", 40), ("auto_delete", 12), ("internal", 8)] {
             if self.chance(percent) {
@@ -335,28 +401,48 @@ impl Author {
         }
         if self.chance(15) {
             let alternate = self.exchange();
-            flags.push_str(&format!(" arguments={{alternate-exchange: \"{alternate}\"}}"));
+            flags.push_str(&format!(
+                " arguments={{alternate-exchange: \"{alternate}\"}}"
+            ));
         }
         if !self.exchanges.contains(&exchange) {
             self.exchanges.push(exchange.clone());
         }
-        self.write(&who, format!("exchange.declare exchange={exchange} type={kind}{flags}"));
+        self.write(
+            &who,
+            format!("exchange.declare exchange={exchange} type={kind}{flags}"),
+        );
     }
 
     fn binding(&mut self) -> String {
         let exchange = self.exchange();
-        let arguments = match exchange.contains("headers") || exchange.contains("match") || self.chance(15) {
-            true => {
-                let x_match = self.pick(&["all", "any", "all-with-x", "any-with-x", "all", "any", "none"]);
-                let headers = self.headers();
-                format!(" arguments={{x-match: \"{x_match}\", {headers}}}")
-            }
-            false => String::new(),
-        };
+        let arguments =
+            match exchange.contains("headers") || exchange.contains("match") || self.chance(15) {
+                true => {
+                    let x_match = self.pick(&[
+                        "all",
+                        "any",
+                        "all-with-x",
+                        "any-with-x",
+                        "all",
+                        "any",
+                        "none",
+                    ]);
+                    let headers = self.headers();
+                    format!(" arguments={{x-match: \"{x_match}\", {headers}}}")
+                }
+                false => String::new(),
+            };
         let key = self.pattern();
         if self.chance(25) {
-            let destination = self.exchange();
-            return format!("exchange.bind source=\"{exchange}\" destination=\"{destination}\" routing_key={key}{arguments}");
+            // A binding between two predeclared exchanges would outlive the script.
+            let destination = match self.exchange() {
+                found if found.starts_with("amq.") && exchange.starts_with("amq.") => "%e0".into(),
+                found => found,
+            };
+            return format!(
+                "exchange.bind source=\"{exchange}\" destination=\"{destination}\" routing_key={key}{arguments}"
+            );
         }
         let queue = self.queue();
         format!("queue.bind queue={queue} exchange=\"{exchange}\" routing_key={key}{arguments}")
@@ -389,7 +475,10 @@ impl Author {
         if self.chance(40) {
             let exchange = self.exchange();
             let flag = self.pick(&["", " if_unused"]);
-            return self.write(&who, format!("exchange.delete exchange=\"{exchange}\"{flag}"));
+            return self.write(
+                &who,
+                format!("exchange.delete exchange=\"{exchange}\"{flag}"),
+            );
         }
         let queue = self.queue();
         let flag = match self.flavour {
@@ -421,12 +510,15 @@ impl Author {
             text.push_str(" expiration=600000");
         }
         if self.chance(10) {
-            text.push_str(" content_type=text/plain correlation_id=c1 app_id=a timestamp=1700000000");
+            text.push_str(
+                " content_type=text/plain correlation_id=c1 app_id=a timestamp=1700000000",
+            );
         }
-        let mut headers = match exchange.contains("headers") || exchange.contains("match") || self.chance(15) {
-            true => self.headers(),
-            false => String::new(),
-        };
+        let mut headers =
+            match exchange.contains("headers") || exchange.contains("match") || self.chance(15) {
+                true => self.headers(),
+                false => String::new(),
+            };
         if self.chance(6) {
             let copy = self.queue();
             let name = self.pick(&["CC", "BCC"]);
@@ -441,7 +533,10 @@ impl Author {
         }
         let size = self.chance(2);
         match size {
-            true => text.push_str(&format!(" size={}", self.rng.random_range(0..300_000) + self.messages)),
+            true => text.push_str(&format!(
+                " size={}",
+                self.rng.random_range(0..300_000) + self.messages
+            )),
             false => text.push_str(&format!(" body={body}")),
         }
         self.write(&who, text);
@@ -466,8 +561,11 @@ impl Author {
         if taken && !competing && self.chance(95) {
             return self.get();
         }
-        let tag = match self.chance(3) {
-            true => self.tags.choose(&mut self.rng).map_or("t".into(), |(_, tag)| tag.clone()),
+        let tag = match !competing && self.chance(3) {
+            true => self
+                .tags
+                .choose(&mut self.rng)
+                .map_or("t".into(), |(_, tag)| tag.clone()),
             false => format!("t{}{queue}", self.tags.len()),
         };
         let mut text = format!("basic.consume queue={queue} consumer_tag={tag}");
@@ -478,7 +576,10 @@ impl Author {
             text.push_str(" exclusive");
         }
         if competing && self.chance(20) {
-            text.push_str(&format!(" arguments={{x-priority: {}}}", self.rng.random_range(-2..3)));
+            text.push_str(&format!(
+                " arguments={{x-priority: {}}}",
+                self.rng.random_range(-2..3)
+            ));
         }
         self.receivers.push(who.clone());
         self.tags.push((who.clone(), tag));
@@ -491,7 +592,9 @@ impl Author {
 
     fn settle(&mut self) {
         let receiver = self.receivers.choose(&mut self.rng).cloned();
-        let Some(who) = receiver else { return self.get() };
+        let Some(who) = receiver else {
+            return self.get();
+        };
         let pick = self.rng.random_range(0..8);
         let text = match self.rng.random_range(0..10) {
             0..4 => format!("ack pick={pick}"),
@@ -508,21 +611,42 @@ impl Author {
     fn mode(&mut self) {
         let who = self.who();
         let text = match self.flavour {
-            Flavour::Transactions => self.pick(&["tx.select", "tx.commit", "tx.commit", "tx.rollback", "confirm.select"]),
-            _ => self.pick(&["confirm.select", "confirm.select", "confirm.select", "confirm.select", "confirm.select", "tx.select", "tx.commit"]),
+            Flavour::Transactions => self.pick(&[
+                "tx.select",
+                "tx.commit",
+                "tx.commit",
+                "tx.rollback",
+                "confirm.select",
+            ]),
+            _ => self.pick(&[
+                "confirm.select",
+                "confirm.select",
+                "confirm.select",
+                "confirm.select",
+                "confirm.select",
+                "tx.select",
+                "tx.commit",
+            ]),
         };
         self.write(&who, text.into());
     }
 
     fn cancel(&mut self) {
-        let Some((who, tag)) = self.tags.choose(&mut self.rng).cloned() else { return };
+        let Some((who, tag)) = self.tags.choose(&mut self.rng).cloned() else {
+            return;
+        };
         self.tags.retain(|(_, other)| *other != tag);
         self.write(&who, format!("basic.cancel consumer_tag={tag}"));
     }
 
     fn recover_or_qos(&mut self) {
         let who = self.who();
-        let text = self.pick(&["basic.recover requeue", "basic.recover-async requeue", "basic.qos prefetch_count=0", "channel.flow active"]);
+        let text = self.pick(&[
+            "basic.recover requeue",
+            "basic.recover-async requeue",
+            "basic.qos prefetch_count=0",
+            "channel.flow active",
+        ]);
         self.write(&who, text.into());
     }
 
@@ -539,11 +663,23 @@ impl Author {
         let (ask, answer) = (self.messages - 1, self.messages);
         self.replies += 1;
         let reply = self.rng.random_range(1..=self.replies);
-        self.write(&who, format!("basic.consume queue=amq.rabbitmq.reply-to no_ack consumer_tag=r{}", self.replies));
-        self.write(&who, format!("publish routing_key={queue} reply_to=amq.rabbitmq.reply-to body=m{ask}"));
+        self.write(
+            &who,
+            format!(
+                "basic.consume queue=amq.rabbitmq.reply-to no_ack consumer_tag=r{}",
+                self.replies
+            ),
+        );
+        self.write(
+            &who,
+            format!("publish routing_key={queue} reply_to=amq.rabbitmq.reply-to body=m{ask}"),
+        );
         let other = self.who();
         self.write(&other, format!("basic.get queue={queue} no_ack"));
-        self.write(&other, format!("publish routing_key=$reply{reply} mandatory body=m{answer}"));
+        self.write(
+            &other,
+            format!("publish routing_key=$reply{reply} mandatory body=m{answer}"),
+        );
     }
 
     fn end_channel(&mut self) {
@@ -553,6 +689,9 @@ impl Author {
     }
 
     fn end_connection(&mut self) {
+        if self.flavour == Flavour::Competing {
+            return self.end_channel();
+        }
         let who = self.who();
         let letter = &who[..1];
         self.tags.retain(|(owner, _)| !owner.starts_with(letter));
@@ -562,6 +701,15 @@ impl Author {
 
     fn mistake(&mut self) {
         let who = self.who();
+        let ending = [
+            "publish routing_key=a immediate body=x",
+            "basic.qos prefetch_size=5",
+            "basic.recover",
+        ];
+        if self.flavour != Flavour::Competing && self.chance(20) {
+            let text = self.pick(&ending);
+            return self.write(&who, text.into());
+        }
         let text = self.pick(&[
             "basic.ack delivery_tag=77",
             "basic.nack delivery_tag=77 multiple",
@@ -571,9 +719,6 @@ impl Author {
             "publish routing_key=a expiration=abc body=x",
             "publish routing_key=a user_id=bob body=x",
             "publish routing_key=a headers={CC: 5} body=x",
-            "publish routing_key=a immediate body=x",
-            "basic.qos prefetch_size=5",
-            "basic.recover",
             "basic.cancel consumer_tag=nope",
             "exchange.delete exchange=amq.direct",
             "queue.declare queue=amq.mine durable",

@@ -13,7 +13,7 @@ use crate::script::Step;
 
 /// The list.
 #[derive(Default)]
-pub struct Known {
+pub(crate) struct Known {
     entries: Vec<Entry>,
 }
 
@@ -26,22 +26,35 @@ struct Entry {
 
 impl Known {
     /// Reads the list.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut entries = Vec::new();
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             let parts: Vec<&str> = line.split(" => ").map(str::trim).collect();
             let &[step, left, right, reason] = parts.as_slice() else {
                 bail!("known differences: four parts expected in: {line}");
             };
             let regex = |text: &str| Regex::new(text).context(line.to_owned());
             let (step, left, right) = (regex(step)?, regex(left)?, regex(right)?);
-            entries.push(Entry { step, left, right, reason: reason.into() });
+            entries.push(Entry {
+                step,
+                left,
+                right,
+                reason: reason.into(),
+            });
         }
         Ok(Self { entries })
     }
 
     /// Why this difference is meant to be; `None` when it is not known.
-    pub fn reason(&self, title: &str, step: &Step, difference: &Difference) -> Option<String> {
+    pub(crate) fn reason(
+        &self,
+        title: &str,
+        step: &Step,
+        difference: &Difference,
+    ) -> Option<String> {
         let (left, right) = difference.parting_lines();
         let step = format!("{title}: {step}");
         let fits = |entry: &&Entry| {
@@ -49,6 +62,9 @@ impl Known {
                 && left.iter().all(|line| entry.left.is_match(line))
                 && right.iter().all(|line| entry.right.is_match(line))
         };
-        self.entries.iter().find(fits).map(|entry| entry.reason.clone())
+        self.entries
+            .iter()
+            .find(fits)
+            .map(|entry| entry.reason.clone())
     }
 }

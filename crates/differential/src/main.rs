@@ -2,7 +2,10 @@
 //!
 //! `--catalogue` plays single situations, `--sequences N` random scripts, `--show` prints one
 //! broker's answers. Start at `script.rs` for the language and `compare.rs` for the comparison.
-#![allow(clippy::print_stdout, reason = "a command-line tool reports on standard output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line tool reports on standard output"
+)]
 
 mod channel;
 mod compare;
@@ -91,14 +94,30 @@ fn main() -> Result<ExitCode> {
     if let Some(title) = &arguments.title {
         situations.retain(|situation| situation.title.contains(title.as_str()));
     }
-    let left = Broker { address: arguments.left.clone(), vhost: arguments.left_vhost.clone() };
+    let left = Broker {
+        address: arguments.left.clone(),
+        vhost: arguments.left_vhost.clone(),
+    };
     if arguments.show {
-        situations.iter().enumerate().for_each(|(number, situation)| show(&left, number, situation));
+        situations
+            .iter()
+            .enumerate()
+            .for_each(|(number, situation)| show(&left, number, situation));
         return Ok(ExitCode::SUCCESS);
     }
     let address = arguments.right.clone().context("--right is missing")?;
-    let right = Broker { address, vhost: arguments.right_vhost.clone() };
-    let mut run = Run { left, right, known, shrinks: !arguments.no_shrink, unknown: 0, expected: 0 };
+    let right = Broker {
+        address,
+        vhost: arguments.right_vhost.clone(),
+    };
+    let mut run = Run {
+        left,
+        right,
+        known,
+        shrinks: !arguments.no_shrink,
+        unknown: 0,
+        expected: 0,
+    };
     if arguments.catalogue || arguments.script.is_some() {
         run.catalogue(&situations)?;
     }
@@ -107,7 +126,11 @@ fn main() -> Result<ExitCode> {
     } else {
         run.sequences(arguments.seed, arguments.sequences)?;
     }
-    Ok(if run.unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if run.unknown == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// One run of the tester.
@@ -137,7 +160,10 @@ impl Run {
                 self.report(situation, difference);
             }
         }
-        println!("catalogue: {} situations, {different} differ", situations.len());
+        println!(
+            "catalogue: {} situations, {different} differ",
+            situations.len()
+        );
         Ok(())
     }
 
@@ -173,7 +199,9 @@ impl Run {
         let differences = game.play(&situation, &self.known, false);
         game.sweep()?;
         let differences = differences.with_context(|| format!("seed {seed}"))?;
-        let Some(difference) = differences.first() else { return Ok(situation.steps.len()) };
+        let Some(difference) = differences.first() else {
+            return Ok(situation.steps.len());
+        };
         if difference.known.is_none() {
             println!("\n== seed {seed}: differs at step {}", difference.step + 1);
             let mut played = situation.clone();
@@ -199,8 +227,16 @@ impl Run {
         if all_same {
             println!("    the same lines in another order:");
         }
-        let left = if all_same { difference.left.iter().map(String::as_str).collect() } else { left };
-        let right = if all_same { difference.right.iter().map(String::as_str).collect() } else { right };
+        let left = if all_same {
+            difference.left.iter().map(String::as_str).collect()
+        } else {
+            left
+        };
+        let right = if all_same {
+            difference.right.iter().map(String::as_str).collect()
+        } else {
+            right
+        };
         left.iter().for_each(|line| println!("    left:  {line}"));
         right.iter().for_each(|line| println!("    right: {line}"));
         match &difference.known {
@@ -226,7 +262,9 @@ fn show(broker: &Broker, number: usize, situation: &Situation) {
         println!("  {step}");
         match side.play(step) {
             Ok(seen) => {
-                seen.raw_lines(&mut side.names).iter().for_each(|line| println!("      <- {line}"));
+                seen.raw_lines(&mut side.names)
+                    .iter()
+                    .for_each(|line| println!("      <- {line}"));
             }
             Err(error) => println!("      !! {error}"),
         }

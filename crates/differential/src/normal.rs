@@ -9,7 +9,7 @@ use probe::{Event, Field};
 use regex::Regex;
 
 /// The names one broker invented, and the prefix and vhost of this run.
-pub struct Names {
+pub(crate) struct Names {
     prefix: String,
     vhost: String,
     invented: [(&'static str, Regex, Vec<String>); 3],
@@ -17,7 +17,7 @@ pub struct Names {
 
 impl Names {
     /// No names yet.
-    pub fn new(prefix: &str, vhost: &str) -> Self {
+    pub(crate) fn new(prefix: &str, vhost: &str) -> Self {
         let regex = |text: &str| Regex::new(text).expect("a constant expression");
         Self {
             prefix: prefix.into(),
@@ -25,13 +25,17 @@ impl Names {
             invented: [
                 ("$gen", regex(r"amq\.gen-[A-Za-z0-9_+/=-]+"), Vec::new()),
                 ("$ctag", regex(r"amq\.ctag-[A-Za-z0-9_+/=-]+"), Vec::new()),
-                ("$reply", regex(r"amq\.rabbitmq\.reply-to\.[A-Za-z0-9_+/=.-]+"), Vec::new()),
+                (
+                    "$reply",
+                    regex(r"amq\.rabbitmq\.reply-to\.[A-Za-z0-9_+/=.-]+"),
+                    Vec::new(),
+                ),
             ],
         }
     }
 
     /// Puts real names where a script has `%` and `$gen1`.
-    pub fn expand(&self, text: &str) -> String {
+    pub(crate) fn expand(&self, text: &str) -> String {
         let mut text = text.replace('%', &self.prefix);
         for (word, _, known) in &self.invented {
             for (index, name) in known.iter().enumerate().rev() {
@@ -42,7 +46,7 @@ impl Names {
     }
 
     /// Puts comparable words where a broker has its own.
-    pub fn fold(&mut self, text: &str) -> String {
+    pub(crate) fn fold(&mut self, text: &str) -> String {
         let mut text = text.replace(&self.prefix, "%");
         if self.vhost != "/" {
             text = text.replace(&format!("vhost '{}'", self.vhost), "vhost '/'");
@@ -61,7 +65,7 @@ impl Names {
     }
 
     /// An event in comparable words; `mask_tag` leaves its delivery tag out.
-    pub fn normal(&mut self, event: &Event, mask_tag: bool) -> String {
+    pub(crate) fn normal(&mut self, event: &Event, mask_tag: bool) -> String {
         let mut event = event.clone();
         if let (true, Event::Content { method, .. }) = (mask_tag, &mut event)
             && method.field("delivery_tag").is_some()
@@ -76,7 +80,10 @@ impl Names {
             && let Some(headers) = properties.headers_mut()
         {
             headers.sort_by(|left, right| left.0.cmp(&right.0));
-            headers.iter_mut().filter(|(key, _)| key == b"x-death").for_each(|(_, v)| mask_death(v));
+            headers
+                .iter_mut()
+                .filter(|(key, _)| key == b"x-death")
+                .for_each(|(_, v)| mask_death(v));
         }
         self.fold(&event.to_string())
     }

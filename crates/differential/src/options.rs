@@ -4,8 +4,11 @@ use anyhow::{Result, bail};
 use probe::{Field, Options, Scanner};
 
 /// Reads `user=guest password=bad capabilities={}` over the defaults.
-pub fn parse_options(text: &str, vhost: &str) -> Result<Options> {
-    let mut options = Options { vhost: vhost.into(), ..Options::default() };
+pub(crate) fn parse_options(text: &str, vhost: &str) -> Result<Options> {
+    let mut options = Options {
+        vhost: vhost.into(),
+        ..Options::default()
+    };
     let mut scanner = Scanner::new(text);
     while !scanner.at_end() {
         let key = scanner.word();

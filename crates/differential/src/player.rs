@@ -23,26 +23,26 @@ const SILENCE: Duration = Duration::from_millis(250);
 const DROP_NOTICE: Duration = Duration::from_millis(60);
 
 /// One broker under comparison.
-pub struct Side {
+pub(crate) struct Side {
     address: String,
     vhost: String,
     /// Invented names and prefix.
-    pub names: Names,
+    pub(crate) names: Names,
     /// Open connections.
-    pub connections: BTreeMap<char, Connection>,
+    pub(crate) connections: BTreeMap<char, Connection>,
     /// Queues that exist, by the connection that asks for them.
-    pub queues: BTreeMap<String, char>,
+    pub(crate) queues: BTreeMap<String, char>,
     /// Every exchange and queue name the script declared (true: queue), for the sweep at the end.
     swept: BTreeSet<(bool, String)>,
     /// Properties as they were published, by body.
     published: HashMap<Vec<u8>, Vec<u8>>,
     /// Whether queue counts are written down after each step.
-    pub counts: bool,
+    pub(crate) counts: bool,
 }
 
 impl Side {
     /// A broker; `prefix` replaces `%` in names.
-    pub fn new(address: &str, vhost: &str, prefix: &str) -> Self {
+    pub(crate) fn new(address: &str, vhost: &str, prefix: &str) -> Self {
         Self {
             address: address.into(),
             vhost: vhost.into(),
@@ -56,15 +56,19 @@ impl Side {
     }
 
     /// Plays one step and returns what was seen.
-    pub fn play(&mut self, step: &Step) -> Result<Seen> {
+    pub(crate) fn play(&mut self, step: &Step) -> Result<Seen> {
         let mut seen = Seen::default();
         let action = self.names.expand(&step.action);
-        let step = Step { action, ..step.clone() };
+        let step = Step {
+            action,
+            ..step.clone()
+        };
         match step.verb() {
             "open" => self.open(&step, &mut seen)?,
             "tcp" => {
                 let client = Client::connect(&self.address)?;
-                self.connections.insert(step.connection, Connection::new(client));
+                self.connections
+                    .insert(step.connection, Connection::new(client));
                 self.quiet(&mut seen, SILENCE)?;
             }
             "bytes" | "frame" | "header" | "body" | "heartbeat" | "raw" => {
@@ -83,6 +87,7 @@ impl Side {
                 if let Some(mut connection) = self.connections.remove(&step.connection) {
                     connection.client.drop_socket();
                 }
+                seen.disturb();
                 std::thread::sleep(DROP_NOTICE);
                 self.settle(&mut seen)?;
             }
@@ -95,7 +100,7 @@ impl Side {
     }
 
     /// Reads more of what arrives late, for a comparison that is not equal yet.
-    pub fn wait_more(&mut self, time: Duration) -> Result<Seen> {
+    pub(crate) fn wait_more(&mut self, time: Duration) -> Result<Seen> {
         let mut seen = Seen::default();
         self.wait(time, &mut seen)?;
         self.settle(&mut seen)?;
@@ -103,7 +108,7 @@ impl Side {
     }
 
     /// Remembers that the tags of a channel carry no meaning.
-    pub fn set_ambiguous(&mut self, letter: char, number: u16) {
+    pub(crate) fn set_ambiguous(&mut self, letter: char, number: u16) {
         let connection = self.connections.get_mut(&letter);
         if let Some(channel) = connection.and_then(|c| c.channels.get_mut(&number)) {
             channel.ambiguous = true;
@@ -111,25 +116,33 @@ impl Side {
     }
 
     /// Channels whose tags carry no meaning.
-    pub fn ambiguous(&self) -> BTreeSet<(char, u16)> {
+    pub(crate) fn ambiguous(&self) -> BTreeSet<(char, u16)> {
         let mut found = BTreeSet::new();
         for (letter, connection) in &self.connections {
-            let marked = connection.channels.iter().filter(|(_, channel)| channel.ambiguous);
+            let marked = connection
+                .channels
+                .iter()
+                .filter(|(_, channel)| channel.ambiguous);
             found.extend(marked.map(|(number, _)| (*letter, *number)));
         }
         found
     }
 
     /// Closes everything and deletes every name the script may have left behind.
-    pub fn sweep(&mut self) -> Result<()> {
+    pub(crate) fn sweep(&mut self) -> Result<()> {
         for (_, mut connection) in std::mem::take(&mut self.connections) {
-            let _ = connection.client.send(0, "connection.close reply_code=200", b"");
+            let _ = connection
+                .client
+                .send(0, "connection.close reply_code=200", b"");
             connection.client.drop_socket();
         }
         if self.swept.is_empty() {
             return Ok(());
         }
-        let options = Options { vhost: self.vhost.clone(), ..Options::default() };
+        let options = Options {
+            vhost: self.vhost.clone(),
+            ..Options::default()
+        };
         let mut client = Client::open(&self.address, &options)?;
         client.open_channel(1);
         for (is_queue, name) in &self.swept {
@@ -156,13 +169,22 @@ impl Side {
     }
 
     fn connection(&mut self, letter: char, seen: &mut Seen) -> Result<&mut Connection> {
-        if self.connections.get(&letter).is_none_or(|c| c.closed || c.client.is_ended()) {
-            let options = Options { vhost: self.vhost.clone(), ..Options::default() };
+        if self
+            .connections
+            .get(&letter)
+            .is_none_or(|c| c.closed || c.client.is_ended())
+        {
+            let options = Options {
+                vhost: self.vhost.clone(),
+                ..Options::default()
+            };
             let client = Client::open(&self.address, &options)?;
             seen.note(letter, "connected");
             self.connections.insert(letter, Connection::new(client));
         }
-        self.connections.get_mut(&letter).ok_or_else(|| anyhow!("just inserted"))
+        self.connections
+            .get_mut(&letter)
+            .ok_or_else(|| anyhow!("just inserted"))
     }
 
     fn open(&mut self, step: &Step, seen: &mut Seen) -> Result<()> {
@@ -170,7 +192,8 @@ impl Side {
         match Client::open(&self.address, &options) {
             Ok(client) => {
                 seen.note(step.connection, "opened");
-                self.connections.insert(step.connection, Connection::new(client));
+                self.connections
+                    .insert(step.connection, Connection::new(client));
             }
             Err(error) => {
                 let text = error.to_string().replace("socket reset", "socket closed");
@@ -184,7 +207,10 @@ impl Side {
         if !self.connections.contains_key(&step.connection) {
             self.connection(step.connection, seen)?;
         }
-        let connection = self.connections.get_mut(&step.connection).expect("inserted above");
+        let connection = self
+            .connections
+            .get_mut(&step.connection)
+            .expect("inserted above");
         let bytes = raw_bytes(step, &connection.client)?;
         // The broker may have closed the socket already; that shows when it is read.
         let _ = connection.client.send_bytes(&bytes);
@@ -226,7 +252,10 @@ impl Side {
         let (text, body) = take_body(&text)?;
         let (text, burst) = take_word(&text, "burst");
         let (method, properties) = Method::parse_with_properties(&text)?;
-        let connection = self.connections.get_mut(&step.connection).expect("opened by perform");
+        let connection = self
+            .connections
+            .get_mut(&step.connection)
+            .expect("opened by perform");
         let channel = connection.channels.entry(step.channel).or_default();
         let mut bytes = Vec::new();
         for index in 0..burst.map_or(Ok(1), |count| count.parse::<u32>())? {
@@ -247,7 +276,9 @@ impl Side {
     fn await_answer(&mut self, letter: char, number: u16, seen: &mut Seen) -> Result<()> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let Some(connection) = self.connections.get_mut(&letter) else { return Ok(()) };
+            let Some(connection) = self.connections.get_mut(&letter) else {
+                return Ok(());
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(event) = connection.client.next(left) else {
                 if !connection.client.is_ended() {
@@ -285,18 +316,27 @@ impl Side {
             _ => return,
         };
         if !name.is_empty() && !name.starts_with("amq.") {
-            self.swept.insert((is_queue, name.replace(['\r', '\n'], "")));
+            self.swept
+                .insert((is_queue, name.replace(['\r', '\n'], "")));
         }
     }
 
     /// Books an event, answers closes, writes it down.
-    pub fn handle(&mut self, letter: char, event: Event, seen: &mut Seen) -> Result<()> {
-        let Some(connection) = self.connections.get_mut(&letter) else { return Ok(()) };
+    pub(crate) fn handle(&mut self, letter: char, event: Event, seen: &mut Seen) -> Result<()> {
+        let Some(connection) = self.connections.get_mut(&letter) else {
+            return Ok(());
+        };
         let number = event.channel();
         let reordered = match &event {
-            Event::Content { properties, raw_properties, body, .. } => {
-                self.published.get(body).is_some_and(|raw| is_reordered(raw, raw_properties, properties))
-            }
+            Event::Content {
+                properties,
+                raw_properties,
+                body,
+                ..
+            } => self
+                .published
+                .get(body)
+                .is_some_and(|raw| is_reordered(raw, raw_properties, properties)),
             _ => false,
         };
         match connection.channels.get_mut(&number) {
@@ -323,7 +363,10 @@ impl Side {
             // no consequence.
             "connection.close-ok" | "eof" | "violation" => connection.closed = true,
             "queue.declare-ok" => {
-                let queue = event.method().map(|method| method.text("queue")).unwrap_or_default();
+                let queue = event
+                    .method()
+                    .map(|method| method.text("queue"))
+                    .unwrap_or_default();
                 if queue.starts_with("amq.gen-") {
                     self.swept.insert((true, queue.clone()));
                 }
@@ -333,7 +376,11 @@ impl Side {
             }
             _ => {}
         }
-        if self.connections.get(&letter).is_some_and(|connection| connection.closed) {
+        if self
+            .connections
+            .get(&letter)
+            .is_some_and(|connection| connection.closed)
+        {
             self.connections.remove(&letter);
         }
         Ok(())
@@ -375,7 +422,10 @@ fn settlement(step: &Step, channel: &Channel) -> Option<String> {
 fn take_word(text: &str, key: &str) -> (String, Option<String>) {
     let (mut kept, mut found) = (Vec::new(), None);
     for word in text.split(' ') {
-        match word.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')) {
+        match word
+            .strip_prefix(key)
+            .and_then(|rest| rest.strip_prefix('='))
+        {
             Some(value) => found = Some(value.to_owned()),
             None => kept.push(word),
         }
@@ -392,7 +442,10 @@ fn take_body(text: &str) -> Result<(String, Vec<u8>)> {
     }
     let (text, size) = take_word(text, "size");
     let size = size.map_or(Ok(0), |size| size.parse::<usize>())?;
-    Ok((text, (0..size).map(|index| b'a' + (index % 26) as u8).collect()))
+    Ok((
+        text,
+        (0..size).map(|index| b'a' + (index % 26) as u8).collect(),
+    ))
 }
 
 fn raw_bytes(step: &Step, client: &Client) -> Result<Vec<u8>> {

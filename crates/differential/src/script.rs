@@ -18,18 +18,18 @@ use probe::{ParseError, Scanner};
 
 /// Connection letter, channel, and what to do.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub(crate) struct Step {
     /// `a`, `b`, ...
-    pub connection: char,
+    pub(crate) connection: char,
     /// 0 when the step speaks of the connection only.
-    pub channel: u16,
+    pub(crate) channel: u16,
     /// The rest of the line.
-    pub action: String,
+    pub(crate) action: String,
 }
 
 impl Step {
     /// Reads one line.
-    pub fn parse(line: &str) -> Result<Self, ParseError> {
+    pub(crate) fn parse(line: &str) -> Result<Self, ParseError> {
         let mut scanner = Scanner::new(line);
         let who = scanner.word();
         let mut letters = who.chars();
@@ -38,19 +38,25 @@ impl Step {
         };
         let channel = match digits {
             "" => 0,
-            digits => digits.parse().map_err(|_| scanner.error("bad channel number"))?,
+            digits => digits
+                .parse()
+                .map_err(|_| scanner.error("bad channel number"))?,
         };
         scanner.at_end();
-        Ok(Self { connection, channel, action: scanner.rest().trim().to_owned() })
+        Ok(Self {
+            connection,
+            channel,
+            action: scanner.rest().trim().to_owned(),
+        })
     }
 
     /// First word of the action.
-    pub fn verb(&self) -> &str {
+    pub(crate) fn verb(&self) -> &str {
         self.action.split(' ').next().unwrap_or("")
     }
 
     /// The action behind its first word.
-    pub fn rest(&self) -> &str {
+    pub(crate) fn rest(&self) -> &str {
         self.action.split_once(' ').map_or("", |(_, rest)| rest)
     }
 }
@@ -66,24 +72,30 @@ impl std::fmt::Display for Step {
 
 /// A named script: one situation.
 #[derive(Clone, Debug)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// One line that says what is tried.
-    pub title: String,
+    pub(crate) title: String,
     /// In order.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// Reads situations: `== title` opens one, a line is a step, `#` opens a comment.
-pub fn parse_situations(text: &str) -> Result<Vec<Situation>, ParseError> {
+pub(crate) fn parse_situations(text: &str) -> Result<Vec<Situation>, ParseError> {
     let mut situations: Vec<Situation> = Vec::new();
     for line in text.lines().map(str::trim) {
         if let Some(title) = line.strip_prefix("== ") {
-            situations.push(Situation { title: title.into(), steps: Vec::new() });
+            situations.push(Situation {
+                title: title.into(),
+                steps: Vec::new(),
+            });
         } else if !line.is_empty() && !line.starts_with('#') {
             let step = Step::parse(line)?;
             match situations.last_mut() {
                 Some(situation) => situation.steps.push(step),
-                None => situations.push(Situation { title: "script".into(), steps: vec![step] }),
+                None => situations.push(Situation {
+                    title: "script".into(),
+                    steps: vec![step],
+                }),
             }
         }
     }

@@ -14,9 +14,11 @@ use crate::normal::Names;
 
 /// Everything seen on one side since a step began.
 #[derive(Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     entries: Vec<Entry>,
     counts: BTreeMap<String, String>,
+    /// A connection ended: its channels give back their messages in no particular order.
+    disturbed: bool,
 }
 
 struct Entry {
@@ -27,37 +29,74 @@ struct Entry {
 enum What {
     Note(String),
     /// With the queue it came from, for a delivery, and whether its headers were reordered.
-    Event { event: Event, queue: String, reordered: bool },
+    Event {
+        event: Event,
+        queue: String,
+        reordered: bool,
+    },
     /// Publish numbers settled by one confirm, and the confirm as it came.
-    Confirm { acked: bool, numbers: BTreeSet<u64>, event: Event },
+    Confirm {
+        acked: bool,
+        numbers: BTreeSet<u64>,
+        event: Event,
+    },
 }
 
 impl Seen {
     /// Writes down something that is not an event.
-    pub fn note(&mut self, connection: char, text: &str) {
-        self.entries.push(Entry { connection, what: What::Note(text.into()) });
+    pub(crate) fn note(&mut self, connection: char, text: &str) {
+        self.entries.push(Entry {
+            connection,
+            what: What::Note(text.into()),
+        });
     }
 
     /// Writes down an event.
-    pub fn event(&mut self, connection: char, event: &Event) {
+    pub(crate) fn event(&mut self, connection: char, event: &Event) {
+        let ends = [
+            "connection.close",
+            "connection.close-ok",
+            "eof",
+            "violation",
+        ];
+        self.disturbed |= ends.contains(&event.name());
         self.delivery(connection, event, "", false);
     }
 
+    /// A connection was dropped.
+    pub(crate) fn disturb(&mut self) {
+        self.disturbed = true;
+    }
+
     /// Writes down a message, with the queue it came from.
-    pub fn delivery(&mut self, connection: char, event: &Event, queue: &str, reordered: bool) {
-        let what = What::Event { event: event.clone(), queue: queue.into(), reordered };
+    pub(crate) fn delivery(
+        &mut self,
+        connection: char,
+        event: &Event,
+        queue: &str,
+        reordered: bool,
+    ) {
+        let what = What::Event {
+            event: event.clone(),
+            queue: queue.into(),
+            reordered,
+        };
         self.entries.push(Entry { connection, what });
     }
 
     /// Writes down a confirm.
-    pub fn confirm(&mut self, connection: char, event: &Event, numbers: BTreeSet<u64>) {
+    pub(crate) fn confirm(&mut self, connection: char, event: &Event, numbers: BTreeSet<u64>) {
         let acked = event.name() == "basic.ack";
-        let what = What::Confirm { acked, numbers, event: event.clone() };
+        let what = What::Confirm {
+            acked,
+            numbers,
+            event: event.clone(),
+        };
         self.entries.push(Entry { connection, what });
     }
 
     /// Writes down an event, or that none came.
-    pub fn event_or_silence(&mut self, connection: char, event: Option<&Event>) {
+    pub(crate) fn event_or_silence(&mut self, connection: char, event: Option<&Event>) {
         match event {
             Some(event) => self.event(connection, event),
             None => self.note(connection, "socket stays open"),
@@ -65,7 +104,7 @@ impl Seen {
     }
 
     /// Writes down a queue's counts; the last ones stand.
-    pub fn count(&mut self, declare_ok: &Method) {
+    pub(crate) fn count(&mut self, declare_ok: &Method) {
         let counts = format!(
             "ready={} consumers={}",
             declare_ok.number("message_count"),
@@ -75,42 +114,53 @@ impl Seen {
     }
 
     /// Forgets the counts, before they are asked for anew.
-    pub fn forget_counts(&mut self) {
+    pub(crate) fn forget_counts(&mut self) {
         self.counts.clear();
     }
 
     /// Adds what was seen later.
-    pub fn append(&mut self, later: Seen) {
+    pub(crate) fn append(&mut self, later: Seen) {
         self.entries.extend(later.entries);
         self.counts.extend(later.counts);
+        self.disturbed |= later.disturbed;
     }
 
     /// True when nothing but this kind of event was seen.
-    pub fn only(&self, name: &str) -> bool {
+    pub(crate) fn only(&self, name: &str) -> bool {
         self.entries
             .iter()
             .all(|entry| matches!(&entry.what, What::Event { event, .. } if event.name() == name))
     }
 
-    /// Channels to which several queues delivered, so that their tags carry no meaning.
-    pub fn ambiguous(&self) -> BTreeSet<(char, u16)> {
+    /// Channels to which several queues delivered, or one queue in no particular order, so that
+    /// their tags carry no meaning.
+    pub(crate) fn ambiguous(&self) -> BTreeSet<(char, u16)> {
         let mut queues: BTreeMap<(char, u16), BTreeSet<&str>> = BTreeMap::new();
         for entry in &self.entries {
             if let What::Event { event, queue, .. } = &entry.what
                 && event.name() == "basic.deliver"
             {
-                queues.entry((entry.connection, event.channel())).or_default().insert(queue);
+                queues
+                    .entry((entry.connection, event.channel()))
+                    .or_default()
+                    .insert(queue);
             }
         }
-        queues.into_iter().filter(|(_, queues)| queues.len() > 1).map(|(key, _)| key).collect()
+        queues
+            .into_iter()
+            .filter(|(_, queues)| queues.len() > 1)
+            .map(|(key, _)| key)
+            .collect()
     }
 
     /// Every line as it came, for reading.
-    pub fn raw_lines(&self, names: &mut Names) -> Vec<String> {
+    pub(crate) fn raw_lines(&self, names: &mut Names) -> Vec<String> {
         let lines = self.entries.iter().map(|entry| {
             let text = match &entry.what {
                 What::Note(text) => names.fold(text),
-                What::Event { event, .. } | What::Confirm { event, .. } => names.normal(event, false),
+                What::Event { event, .. } | What::Confirm { event, .. } => {
+                    names.normal(event, false)
+                }
             };
             format!("{} {text}", entry.connection)
         });
@@ -118,7 +168,7 @@ impl Seen {
     }
 
     /// The comparable form. `masked` are channels whose delivery tags are left out.
-    pub fn lines(&self, names: &mut Names, masked: &BTreeSet<(char, u16)>) -> Vec<String> {
+    pub(crate) fn lines(&self, names: &mut Names, masked: &BTreeSet<(char, u16)>) -> Vec<String> {
         let mut streams: BTreeMap<(char, u16, u8, String), Vec<String>> = BTreeMap::new();
         let mut confirms: BTreeMap<(char, u16), [BTreeSet<u64>; 2]> = BTreeMap::new();
         for entry in &self.entries {
@@ -126,13 +176,24 @@ impl Seen {
             match &entry.what {
                 What::Note(text) => {
                     let key = (letter, 0, 0, String::new());
-                    streams.entry(key).or_default().push(format!("{letter} {}", names.fold(text)));
+                    streams
+                        .entry(key)
+                        .or_default()
+                        .push(format!("{letter} {}", names.fold(text)));
                 }
-                What::Confirm { acked, numbers, event } => {
+                What::Confirm {
+                    acked,
+                    numbers,
+                    event,
+                } => {
                     let slots = confirms.entry((letter, event.channel())).or_default();
                     slots[usize::from(*acked)].extend(numbers);
                 }
-                What::Event { event, queue, reordered } => {
+                What::Event {
+                    event,
+                    queue,
+                    reordered,
+                } => {
                     let (stream, source) = match event.name() {
                         "basic.return" => (2, ""),
                         "basic.deliver" => (3, queue.as_str()),
@@ -152,15 +213,18 @@ impl Seen {
         let mut lines: Vec<String> = Vec::new();
         for ((_, _, stream, _), mut found) in streams {
             // Cancellations of several consumers come in no particular order.
-            if stream == 4 {
+            if stream == 4 || (stream == 3 && self.disturbed) {
                 found.sort();
             }
             lines.extend(found);
         }
         for ((letter, channel), [nacked, acked]) in confirms {
-            lines.push(format!("{letter} [{channel}] confirms: acked {acked:?} nacked {nacked:?}"));
+            lines.push(format!(
+                "{letter} [{channel}] confirms: acked {acked:?} nacked {nacked:?}"
+            ));
         }
-        let count = |(queue, counts): (&String, &String)| format!("counts {} {counts}", names.fold(queue));
+        let count =
+            |(queue, counts): (&String, &String)| format!("counts {} {counts}", names.fold(queue));
         let mut counts: Vec<String> = self.counts.iter().map(count).collect();
         counts.sort();
         lines.extend(counts);

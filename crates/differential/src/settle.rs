@@ -14,9 +14,9 @@ use crate::player::Side;
 use crate::seen::Seen;
 
 /// Channel on which queues are asked; scripts use low numbers.
-pub const QUESTION_CHANNEL: u16 = 99;
+pub(crate) const QUESTION_CHANNEL: u16 = 99;
 /// Longest wait for an answer.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for outstanding confirms.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rounds of questions: one for each hand a message may pass, but at least enough for a queue to
@@ -27,7 +27,7 @@ const QUESTION: &str = "exchange.declare exchange=amq.direct passive";
 
 impl Side {
     /// Waits until nothing more can follow from what was sent.
-    pub fn settle(&mut self, seen: &mut Seen) -> Result<()> {
+    pub(crate) fn settle(&mut self, seen: &mut Seen) -> Result<()> {
         for round in 0..ROUNDS {
             let letters: Vec<char> = self.connections.keys().copied().collect();
             for letter in &letters {
@@ -47,11 +47,13 @@ impl Side {
     }
 
     /// Takes what comes on every connection until there is silence.
-    pub fn quiet(&mut self, seen: &mut Seen, silence: Duration) -> Result<()> {
+    pub(crate) fn quiet(&mut self, seen: &mut Seen, silence: Duration) -> Result<()> {
         let letters: Vec<char> = self.connections.keys().copied().collect();
         for letter in letters {
             while let Some(connection) = self.connections.get_mut(&letter) {
-                let Some(event) = connection.client.next(silence) else { break };
+                let Some(event) = connection.client.next(silence) else {
+                    break;
+                };
                 self.handle(letter, event, seen)?;
             }
         }
@@ -59,7 +61,7 @@ impl Side {
     }
 
     /// Takes what comes on every connection for this long.
-    pub fn wait(&mut self, time: Duration, seen: &mut Seen) -> Result<()> {
+    pub(crate) fn wait(&mut self, time: Duration, seen: &mut Seen) -> Result<()> {
         let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -71,7 +73,9 @@ impl Side {
                 std::thread::sleep(left);
             }
             for letter in letters {
-                let Some(connection) = self.connections.get_mut(&letter) else { continue };
+                let Some(connection) = self.connections.get_mut(&letter) else {
+                    continue;
+                };
                 if let Some(event) = connection.client.next(left.min(Duration::from_millis(20))) {
                     self.handle(letter, event, seen)?;
                 }
@@ -80,8 +84,15 @@ impl Side {
     }
 
     fn ask_channels(&mut self, letter: char, seen: &mut Seen) -> Result<()> {
-        let Some(connection) = self.connections.get_mut(&letter) else { return Ok(()) };
-        let numbers: Vec<u16> = connection.channels.keys().copied().filter(|n| *n != 0).collect();
+        let Some(connection) = self.connections.get_mut(&letter) else {
+            return Ok(());
+        };
+        let numbers: Vec<u16> = connection
+            .channels
+            .keys()
+            .copied()
+            .filter(|n| *n != 0)
+            .collect();
         let mut bytes = Vec::new();
         for number in &numbers {
             bytes.extend(connection.client.encode(*number, QUESTION, b"")?);
@@ -91,17 +102,26 @@ impl Side {
         self.hear_channels(letter, numbers, seen)?;
         // A connection without channels may be told something as well.
         while let Some(connection) = self.connections.get_mut(&letter) {
-            let Some(event) = connection.client.next(Duration::ZERO) else { break };
+            let Some(event) = connection.client.next(Duration::ZERO) else {
+                break;
+            };
             self.handle(letter, event, seen)?;
         }
         Ok(())
     }
 
     /// Waits until each of these channels has answered its question or is gone.
-    fn hear_channels(&mut self, letter: char, mut awaited: Vec<u16>, seen: &mut Seen) -> Result<()> {
+    fn hear_channels(
+        &mut self,
+        letter: char,
+        mut awaited: Vec<u16>,
+        seen: &mut Seen,
+    ) -> Result<()> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         while !awaited.is_empty() {
-            let Some(connection) = self.connections.get_mut(&letter) else { return Ok(()) };
+            let Some(connection) = self.connections.get_mut(&letter) else {
+                return Ok(());
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(event) = connection.client.next(left) else {
                 if !connection.client.is_ended() {
@@ -121,7 +141,9 @@ impl Side {
 
     /// Sends a question on the question channel and returns the answer.
     fn ask(&mut self, letter: char, text: &str, seen: &mut Seen) -> Result<Option<Event>> {
-        let Some(connection) = self.connections.get_mut(&letter) else { return Ok(None) };
+        let Some(connection) = self.connections.get_mut(&letter) else {
+            return Ok(None);
+        };
         let _ = connection.client.send(QUESTION_CHANNEL, text, b"");
         self.hear(letter, seen)
     }
@@ -131,7 +153,9 @@ impl Side {
     fn hear(&mut self, letter: char, seen: &mut Seen) -> Result<Option<Event>> {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let Some(connection) = self.connections.get_mut(&letter) else { return Ok(None) };
+            let Some(connection) = self.connections.get_mut(&letter) else {
+                return Ok(None);
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(event) = connection.client.next(left) else {
                 if !connection.client.is_ended() {
@@ -150,7 +174,11 @@ impl Side {
         let letters: Vec<char> = self.connections.keys().copied().collect();
         // A queue whose declarer is gone is asked for by whoever is there.
         if let Some(first) = letters.first() {
-            for owner in self.queues.values_mut().filter(|owner| !letters.contains(owner)) {
+            for owner in self
+                .queues
+                .values_mut()
+                .filter(|owner| !letters.contains(owner))
+            {
                 *owner = *first;
             }
         }
@@ -178,10 +206,15 @@ impl Side {
         seen: &mut Seen,
     ) -> Result<Vec<String>> {
         self.open_question(letter, seen)?;
-        let Some(connection) = self.connections.get_mut(&letter) else { return Ok(Vec::new()) };
+        let Some(connection) = self.connections.get_mut(&letter) else {
+            return Ok(Vec::new());
+        };
         let mut bytes = Vec::new();
         for queue in &queues {
-            let text = format!("queue.declare passive queue={}", probe::quote(queue.as_bytes()));
+            let text = format!(
+                "queue.declare passive queue={}",
+                probe::quote(queue.as_bytes())
+            );
             bytes.extend(connection.client.encode(QUESTION_CHANNEL, &text, b"")?);
         }
         let _ = connection.client.send_bytes(&bytes);
@@ -197,7 +230,9 @@ impl Side {
             }
             if let Some(connection) = self.connections.get_mut(&letter) {
                 connection.question_open = false;
-                let _ = connection.client.send(QUESTION_CHANNEL, "channel.close-ok", b"");
+                let _ = connection
+                    .client
+                    .send(QUESTION_CHANNEL, "channel.close-ok", b"");
             }
             self.queues.remove(queue);
             return Ok(queues[index + 1..].to_vec());
@@ -206,7 +241,11 @@ impl Side {
     }
 
     fn open_question(&mut self, letter: char, seen: &mut Seen) -> Result<()> {
-        if self.connections.get(&letter).is_some_and(|c| !c.question_open) {
+        if self
+            .connections
+            .get(&letter)
+            .is_some_and(|c| !c.question_open)
+        {
             let answer = self.ask(letter, "channel.open", seen)?;
             if let Some(connection) = self.connections.get_mut(&letter) {
                 connection.question_open = answer.is_some_and(|e| e.name() == "channel.open-ok");
@@ -218,15 +257,24 @@ impl Side {
     fn await_confirms(&mut self, letter: char, seen: &mut Seen) -> Result<()> {
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         loop {
-            let Some(connection) = self.connections.get_mut(&letter) else { return Ok(()) };
-            if connection.channels.values().all(|channel| channel.outstanding.is_empty()) {
+            let Some(connection) = self.connections.get_mut(&letter) else {
+                return Ok(());
+            };
+            if connection
+                .channels
+                .values()
+                .all(|channel| channel.outstanding.is_empty())
+            {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(event) = connection.client.next(left) else {
                 if !connection.client.is_ended() {
                     seen.note(letter, "CONFIRMS MISSING");
-                    connection.channels.values_mut().for_each(|c| c.outstanding.clear());
+                    connection
+                        .channels
+                        .values_mut()
+                        .for_each(|c| c.outstanding.clear());
                 }
                 return Ok(());
             };

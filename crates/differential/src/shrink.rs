@@ -12,7 +12,12 @@ use crate::script::Situation;
 const SHRINK_TIME: Duration = Duration::from_secs(60);
 
 /// Drops ever smaller runs of steps while some unknown difference remains.
-pub fn shrink(left: &Broker, right: &Broker, situation: &Situation, known: &Known) -> Result<Situation> {
+pub(crate) fn shrink(
+    left: &Broker,
+    right: &Broker,
+    situation: &Situation,
+    known: &Known,
+) -> Result<Situation> {
     let deadline = Instant::now() + SHRINK_TIME;
     let mut best = situation.clone();
     let mut run = best.steps.len() / 2;
@@ -28,7 +33,10 @@ pub fn shrink(left: &Broker, right: &Broker, situation: &Situation, known: &Know
             let mut game = Match::new(left, right, &name, true);
             let found = game.play(&shorter, known, false);
             game.sweep()?;
-            match found?.first().filter(|difference| difference.known.is_none()) {
+            match found?
+                .first()
+                .filter(|difference| difference.known.is_none())
+            {
                 Some(difference) => {
                     shorter.steps.truncate(difference.step + 1);
                     best = shorter;

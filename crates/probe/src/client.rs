@@ -82,7 +82,7 @@ pub enum OpenError {
         /// The step awaited.
         expected: &'static str,
         /// What came.
-        got: Event,
+        got: Box<Event>,
     },
     /// The broker said nothing.
     #[error("no answer while waiting for {0}")]
@@ -134,7 +134,9 @@ impl Client {
         client.send_method(0, &start_ok(options))?;
         let tune = client.expect("connection.tune")?;
         let frame_max = options.frame_max.unwrap_or(tune.number("frame_max") as u32);
-        let channel_max = options.channel_max.unwrap_or(tune.number("channel_max") as u16);
+        let channel_max = options
+            .channel_max
+            .unwrap_or(tune.number("channel_max") as u16);
         let tune_ok = named("connection.tune-ok")
             .with("channel_max", u64::from(channel_max))
             .with("frame_max", u64::from(frame_max))
@@ -175,7 +177,9 @@ impl Client {
     /// Sends a method written as text. A `basic.publish` may carry properties among its fields; it
     /// is followed by its content with this body. Panics on a text that does not parse.
     pub fn send(&mut self, channel: u16, text: &str, body: &[u8]) -> std::io::Result<()> {
-        let bytes = self.encode(channel, text, body).unwrap_or_else(|error| panic!("{error}"));
+        let bytes = self
+            .encode(channel, text, body)
+            .unwrap_or_else(|error| panic!("{error}"));
         self.send_bytes(&bytes)
     }
 
@@ -196,7 +200,8 @@ impl Client {
         header.extend_from_slice(properties);
         let mut out = frame(2, channel, &header);
         let chunk_bytes = (self.frame_max as usize).saturating_sub(8).max(1);
-        body.chunks(chunk_bytes).for_each(|chunk| out.extend(frame(3, channel, chunk)));
+        body.chunks(chunk_bytes)
+            .for_each(|chunk| out.extend(frame(3, channel, chunk)));
         out
     }
 
@@ -258,7 +263,11 @@ impl Client {
     /// Opens a channel; panics on anything but open-ok.
     pub fn open_channel(&mut self, channel: u16) {
         let answer = self.call(channel, "channel.open");
-        assert_eq!(answer.as_ref().map(Event::name), Some("channel.open-ok"), "{answer:?}");
+        assert_eq!(
+            answer.as_ref().map(Event::name),
+            Some("channel.open-ok"),
+            "{answer:?}"
+        );
     }
 
     /// True once the broker has closed the socket.
@@ -280,7 +289,10 @@ impl Client {
     fn expect(&mut self, name: &'static str) -> Result<Method, OpenError> {
         match self.next(CALL_TIMEOUT) {
             Some(Event::Method { method, .. }) if method.name == name => Ok(method),
-            Some(got) => Err(OpenError::Unexpected { expected: name, got }),
+            Some(got) => Err(OpenError::Unexpected {
+                expected: name,
+                got: Box::new(got),
+            }),
             None => Err(OpenError::Silence(name)),
         }
     }
@@ -302,7 +314,9 @@ impl Client {
                     });
                 }
                 Ok(count) => self.input.extend_from_slice(&chunk[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     if left.is_zero() {
                         return None;
                     }
@@ -341,7 +355,8 @@ impl Client {
             if self.input.len() < 7 {
                 return None;
             }
-            let size = u32::from_be_bytes([self.input[3], self.input[4], self.input[5], self.input[6]]);
+            let size =
+                u32::from_be_bytes([self.input[3], self.input[4], self.input[5], self.input[6]]);
             let whole = size as usize + 8;
             if self.input.len() < whole {
                 return None;
@@ -375,32 +390,57 @@ impl Client {
         if self.partial.remove(&channel).is_some() {
             return Some(Event::Violation(format!("{method} inside a content")));
         }
-        if matches!(method.name, "basic.deliver" | "basic.get-ok" | "basic.return") {
-            self.partial.insert(channel, Partial { method, content: None });
+        if matches!(
+            method.name,
+            "basic.deliver" | "basic.get-ok" | "basic.return"
+        ) {
+            self.partial.insert(
+                channel,
+                Partial {
+                    method,
+                    content: None,
+                },
+            );
             return None;
         }
         Some(Event::Method { channel, method })
     }
 
     fn handle_header(&mut self, channel: u16, payload: &[u8]) -> Option<Event> {
-        let Some(partial) = self.partial.get_mut(&channel).filter(|p| p.content.is_none()) else {
-            return Some(Event::Violation(format!("unexpected header on channel {channel}")));
+        let Some(partial) = self
+            .partial
+            .get_mut(&channel)
+            .filter(|p| p.content.is_none())
+        else {
+            return Some(Event::Violation(format!(
+                "unexpected header on channel {channel}"
+            )));
         };
         let Some((head, raw)) = payload.split_at_checked(12) else {
             return Some(Event::Violation("short content header".into()));
         };
-        let body_bytes = head[4..12].iter().fold(0, |size, byte| size << 8 | u64::from(*byte));
-        let Some(properties) = Properties::decode(raw).filter(|_| head[..4] == [0, 60, 0, 0]) else {
-            return Some(Event::Violation(format!("malformed content header {payload:?}")));
+        let body_bytes = head[4..12]
+            .iter()
+            .fold(0, |size, byte| size << 8 | u64::from(*byte));
+        let Some(properties) = Properties::decode(raw).filter(|_| head[..4] == [0, 60, 0, 0])
+        else {
+            return Some(Event::Violation(format!(
+                "malformed content header {payload:?}"
+            )));
         };
         partial.content = Some((body_bytes, raw.to_vec(), properties, Vec::new()));
         self.complete(channel)
     }
 
     fn handle_body(&mut self, channel: u16, payload: &[u8]) -> Option<Event> {
-        let content = self.partial.get_mut(&channel).and_then(|p| p.content.as_mut());
+        let content = self
+            .partial
+            .get_mut(&channel)
+            .and_then(|p| p.content.as_mut());
         let Some((_, _, _, body)) = content else {
-            return Some(Event::Violation(format!("unexpected body on channel {channel}")));
+            return Some(Event::Violation(format!(
+                "unexpected body on channel {channel}"
+            )));
         };
         body.extend_from_slice(payload);
         self.complete(channel)
@@ -414,9 +454,18 @@ impl Client {
         let partial = self.partial.remove(&channel)?;
         let (size, raw_properties, properties, body) = partial.content?;
         if body.len() as u64 > size {
-            return Some(Event::Violation(format!("{} bytes in a body of {size}", body.len())));
+            return Some(Event::Violation(format!(
+                "{} bytes in a body of {size}",
+                body.len()
+            )));
         }
-        Some(Event::Content { channel, method: partial.method, properties, raw_properties, body })
+        Some(Event::Content {
+            channel,
+            method: partial.method,
+            properties,
+            raw_properties,
+            body,
+        })
     }
 }
 
@@ -433,9 +482,10 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
 /// What amq-protocol says of a whole frame.
 fn second_opinion(bytes: &[u8]) -> Result<(), String> {
     match parse_frame(bytes) {
-        Ok((rest, AMQPFrame::InvalidHeartbeat(channel))) => {
-            Err(format!("heartbeat on channel {channel}, {} bytes left", rest.len()))
-        }
+        Ok((rest, AMQPFrame::InvalidHeartbeat(channel))) => Err(format!(
+            "heartbeat on channel {channel}, {} bytes left",
+            rest.len()
+        )),
         Ok(([], _)) => Ok(()),
         Ok((rest, frame)) => Err(format!("{} bytes left after {frame:?}", rest.len())),
         Err(error) => Err(format!("amq-protocol cannot read {bytes:?}: {error}")),
@@ -449,13 +499,18 @@ fn named(name: &str) -> Method {
 fn start_ok(options: &Options) -> Method {
     let plain = format!("\0{}\0{}", options.user, options.password).into_bytes();
     let mut properties = options.properties.clone();
-    let capabilities =
-        options.capabilities.iter().map(|c| (c.as_bytes().to_vec(), Field::Bool(true))).collect();
+    let capabilities = options
+        .capabilities
+        .iter()
+        .map(|c| (c.as_bytes().to_vec(), Field::Bool(true)))
+        .collect();
     properties.push((b"capabilities".to_vec(), Field::Table(capabilities)));
     named("connection.start-ok")
         .with("client_properties", properties)
         .with("mechanism", options.mechanism.as_str())
-        .with("response", Value::Text(options.response.clone().unwrap_or(plain)))
+        .with(
+            "response",
+            Value::Text(options.response.clone().unwrap_or(plain)),
+        )
         .with("locale", "en_US")
 }
-

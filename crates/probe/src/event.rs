@@ -87,7 +87,13 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Method { channel, method } => write!(f, "[{channel}] {method}"),
-            Event::Content { channel, method, properties, body, .. } => {
+            Event::Content {
+                channel,
+                method,
+                properties,
+                body,
+                ..
+            } => {
                 write!(f, "[{channel}] {method} | {properties} | ")?;
                 match body.len() {
                     0..=200 => f.write_str(&quote(body)),
@@ -105,5 +111,7 @@ impl fmt::Display for Event {
 
 /// FNV-1a: tells long bodies apart in print; equality is judged on the bytes themselves.
 fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }

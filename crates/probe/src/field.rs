@@ -84,15 +84,23 @@ impl fmt::Display for Field {
 
 /// The text form of a table.
 pub(crate) fn show_table(table: &Table) -> String {
-    let entries: Vec<String> =
-        table.iter().map(|(key, value)| format!("{}: {value}", show_key(key))).collect();
+    let entries: Vec<String> = table
+        .iter()
+        .map(|(key, value)| format!("{}: {value}", show_key(key)))
+        .collect();
     format!("{{{}}}", entries.join(", "))
 }
 
 fn show_key(key: &[u8]) -> String {
     let plain = !key.is_empty()
-        && key.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    if plain { String::from_utf8_lossy(key).into_owned() } else { quote(key) }
+        && key
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if plain {
+        String::from_utf8_lossy(key).into_owned()
+    } else {
+        quote(key)
+    }
 }
 
 /// Appends the table with its four bytes of length.
@@ -183,7 +191,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        self.take(2)
+            .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     pub(crate) fn u32(&mut self) -> Option<u32> {
@@ -220,14 +229,18 @@ impl<'a> Reader<'a> {
         let bytes = self.take(int_width(tag))?;
         let negative = signed && bytes[0] & 0x80 != 0;
         let start = if negative { -1_i128 } else { 0 };
-        let value = bytes.iter().fold(start, |number, byte| (number << 8) | i128::from(*byte));
+        let value = bytes
+            .iter()
+            .fold(start, |number, byte| (number << 8) | i128::from(*byte));
         Some(Field::Int(tag, value))
     }
 
     fn field(&mut self) -> Option<Field> {
         Some(match self.u8()? {
             b't' => Field::Bool(self.u8()? != 0),
-            tag @ (b'b' | b'B' | b's' | b'U' | b'u' | b'I' | b'i' | b'l' | b'L') => self.int(tag)?,
+            tag @ (b'b' | b'B' | b's' | b'U' | b'u' | b'I' | b'i' | b'l' | b'L') => {
+                self.int(tag)?
+            }
             b'f' => Field::Float(f32::from_bits(self.u32()?)),
             b'd' => Field::Double(f64::from_bits(self.u64()?)),
             b'D' => Field::Decimal(self.u8()?, self.u32()?),

@@ -202,7 +202,9 @@ impl Value {
             },
             _ => {
                 let word = scanner.word();
-                word.parse().map(Value::Number).map_err(|_| scanner.error("not a number"))
+                word.parse()
+                    .map(Value::Number)
+                    .map_err(|_| scanner.error("not a number"))
             }
         }
     }
@@ -271,8 +273,16 @@ impl Method {
     /// The method of this name with all fields zero; `None` when there is no such method.
     pub fn new(name: &str) -> Option<Self> {
         let found = spec().iter().find(|method| method.name == name)?;
-        let fields = found.fields.iter().map(|(name, kind)| (*name, Value::zero(*kind))).collect();
-        Some(Self { id: (found.class, found.number), name: found.name, fields })
+        let fields = found
+            .fields
+            .iter()
+            .map(|(name, kind)| (*name, Value::zero(*kind)))
+            .collect();
+        Some(Self {
+            id: (found.class, found.number),
+            name: found.name,
+            fields,
+        })
     }
 
     /// Reads `queue.declare queue=q durable`.
@@ -292,7 +302,11 @@ impl Method {
         let Some(mut method) = Self::new(name) else {
             return Err(scanner.error("no such method"));
         };
-        let kinds = &spec().iter().find(|m| m.id() == method.id).expect("found by new").fields;
+        let kinds = &spec()
+            .iter()
+            .find(|m| m.id() == method.id)
+            .expect("found by new")
+            .fields;
         let mut properties = Properties::new();
         while !scanner.at_end() {
             let key = scanner.word();
@@ -317,13 +331,17 @@ impl Method {
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         let name = self.name;
         let slot = self.fields.iter_mut().find(|(name, _)| *name == field);
-        slot.unwrap_or_else(|| panic!("{name} has no field {field}")).1 = value.into();
+        slot.unwrap_or_else(|| panic!("{name} has no field {field}"))
+            .1 = value.into();
         self
     }
 
     /// A field's value; `None` when the method has no such field.
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
+        self.fields
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value)
     }
 
     /// A numeric field, or 0.
@@ -352,7 +370,11 @@ impl Method {
         let mut out = Vec::new();
         out.extend_from_slice(&self.id.0.to_be_bytes());
         out.extend_from_slice(&self.id.1.to_be_bytes());
-        let kinds = &spec().iter().find(|m| m.id() == self.id).expect("found by new").fields;
+        let kinds = &spec()
+            .iter()
+            .find(|m| m.id() == self.id)
+            .expect("found by new")
+            .fields;
         let mut bits: Option<u8> = None;
         let mut bit_count = 0;
         for ((_, kind), (_, value)) in kinds.iter().zip(&self.fields) {
@@ -372,8 +394,14 @@ impl Method {
     /// Reads the payload of a method frame; an error says what was wrong with it.
     pub fn decode(payload: &[u8]) -> Result<Self, String> {
         let mut reader = Reader(payload);
-        let id = (reader.u16().ok_or("short method")?, reader.u16().ok_or("short method")?);
-        let found = spec().iter().find(|m| m.id() == id).ok_or(format!("unknown method {id:?}"))?;
+        let id = (
+            reader.u16().ok_or("short method")?,
+            reader.u16().ok_or("short method")?,
+        );
+        let found = spec()
+            .iter()
+            .find(|m| m.id() == id)
+            .ok_or(format!("unknown method {id:?}"))?;
         let mut fields = Vec::new();
         let mut bits = 0_u8;
         let mut bit_count = 0;
@@ -391,7 +419,11 @@ impl Method {
             }
         }
         match reader.0.is_empty() {
-            true => Ok(Self { id, name: found.name, fields }),
+            true => Ok(Self {
+                id,
+                name: found.name,
+                fields,
+            }),
             false => Err(format!("{}: {} bytes too many", found.name, reader.0.len())),
         }
     }
@@ -443,22 +475,30 @@ impl Properties {
 
     /// Sets a property. Panics when there is none of this name.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        let index = PROPERTIES.iter().position(|(property, _)| *property == name);
-        self.0.insert(index.unwrap_or_else(|| panic!("no property {name}")), value.into());
+        let index = PROPERTIES
+            .iter()
+            .position(|(property, _)| *property == name);
+        self.0.insert(
+            index.unwrap_or_else(|| panic!("no property {name}")),
+            value.into(),
+        );
     }
 
     /// A property's value.
     pub fn find(&self, name: &str) -> Option<&Value> {
-        let index = PROPERTIES.iter().position(|(property, _)| *property == name)?;
+        let index = PROPERTIES
+            .iter()
+            .position(|(property, _)| *property == name)?;
         self.0.get(&index)
     }
 
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&Field> {
         match self.find("headers") {
-            Some(Value::Table(table)) => {
-                table.iter().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value)
-            }
+            Some(Value::Table(table)) => table
+                .iter()
+                .find(|(key, _)| key == name.as_bytes())
+                .map(|(_, value)| value),
             _ => None,
         }
     }
@@ -473,9 +513,14 @@ impl Properties {
 
     /// Flags and values.
     pub fn encode(&self) -> Vec<u8> {
-        let flags = self.0.keys().fold(0_u16, |flags, index| flags | 1 << (15 - index));
+        let flags = self
+            .0
+            .keys()
+            .fold(0_u16, |flags, index| flags | 1 << (15 - index));
         let mut out = flags.to_be_bytes().to_vec();
-        self.0.iter().for_each(|(index, value)| value.encode(&mut out, PROPERTIES[*index].1));
+        self.0
+            .iter()
+            .for_each(|(index, value)| value.encode(&mut out, PROPERTIES[*index].1));
         out
     }
 
@@ -486,7 +531,9 @@ impl Properties {
         let mut properties = Self::new();
         for (index, (_, kind)) in PROPERTIES.iter().enumerate() {
             if flags & 1 << (15 - index) != 0 {
-                properties.0.insert(index, Value::decode(&mut reader, *kind)?);
+                properties
+                    .0
+                    .insert(index, Value::decode(&mut reader, *kind)?);
             }
         }
         (reader.0.is_empty() && flags & 3 == 0).then_some(properties)
@@ -496,7 +543,12 @@ impl Properties {
 impl fmt::Display for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (index, value)) in self.0.iter().enumerate() {
-            write!(f, "{}{}={value}", if position == 0 { "" } else { " " }, PROPERTIES[*index].0)?;
+            write!(
+                f,
+                "{}{}={value}",
+                if position == 0 { "" } else { " " },
+                PROPERTIES[*index].0
+            )?;
         }
         Ok(())
     }

@@ -35,7 +35,10 @@ pub fn quote(bytes: &[u8]) -> String {
                 c => out.push(c),
             }
         }
-        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
     }
     out.push('"');
     out
@@ -88,7 +91,9 @@ impl<'a> Scanner<'a> {
         if !self.take('"') {
             let rest = self.rest();
             // A bare value may hold `=`, which a bare word, being perhaps a key, may not.
-            let end = rest.find(|c: char| !is_bare(c) && c != '=').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !is_bare(c) && c != '=')
+                .unwrap_or(rest.len());
             self.at += end;
             return Ok(rest.as_bytes()[..end].to_vec());
         }
@@ -146,7 +151,7 @@ impl<'a> Scanner<'a> {
                 let rest = self.rest();
                 let end = rest.find([':', '}', ' ']).unwrap_or(rest.len());
                 self.at += end;
-                rest[..end].as_bytes().to_vec()
+                rest.as_bytes()[..end].to_vec()
             };
             self.skip_space();
             if !self.take(':') {
@@ -210,7 +215,8 @@ impl<'a> Scanner<'a> {
             }
             Some(("D", rest)) => {
                 let (scale, value) = rest.split_once(':').unwrap_or((rest, ""));
-                let number = |text: &str| text.parse::<u32>().map_err(|_| self.error("bad decimal"));
+                let number =
+                    |text: &str| text.parse::<u32>().map_err(|_| self.error("bad decimal"));
                 Field::Decimal(number(scale)? as u8, number(value)?)
             }
             _ => Field::from(word),
@@ -219,7 +225,11 @@ impl<'a> Scanner<'a> {
 
     /// An error at the present place.
     pub fn error(&self, reason: &str) -> ParseError {
-        ParseError { reason: reason.into(), column: self.at, text: self.text.into() }
+        ParseError {
+            reason: reason.into(),
+            column: self.at,
+            text: self.text.into(),
+        }
     }
 
     fn skip_space(&mut self) {
