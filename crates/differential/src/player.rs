@@ -19,7 +19,7 @@ use crate::settle::ANSWER_TIMEOUT;
 
 /// Silence that ends a raw step.
 const SILENCE: Duration = Duration::from_millis(250);
-/// Time a broker is given to notice a socket that was dropped.
+/// Time a broker is given to notice that a connection has ended and to clear up behind it.
 const DROP_NOTICE: Duration = Duration::from_millis(60);
 
 /// One broker under comparison.
@@ -88,13 +88,17 @@ impl Side {
                     connection.client.drop_socket();
                 }
                 seen.disturb();
-                std::thread::sleep(DROP_NOTICE);
                 self.settle(&mut seen)?;
             }
             _ => {
                 self.perform(&step, &mut seen)?;
                 self.settle(&mut seen)?;
             }
+        }
+        // What a connection leaves behind (exclusive queues, unacked messages) goes after its end.
+        if seen.is_disturbed() {
+            std::thread::sleep(DROP_NOTICE);
+            self.settle(&mut seen)?;
         }
         Ok(seen)
     }

@@ -68,6 +68,11 @@ impl Seen {
         self.disturbed = true;
     }
 
+    /// True when a connection ended.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.disturbed
+    }
+
     /// Writes down a message, with the queue it came from.
     pub(crate) fn delivery(
         &mut self,
