@@ -68,3 +68,35 @@ impl Known {
             .map(|entry| entry.reason.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(left: &str, right: &str) -> Difference {
+        Difference {
+            step: 0,
+            left: vec![left.into()],
+            right: vec![right.into()],
+            known: None,
+        }
+    }
+
+    #[test]
+    fn an_entry_must_fit_every_line() {
+        let known = Known::parse("# comment\nqos => ^a => ^b => we do it").expect("list");
+        let step = Step::parse("a1 basic.qos global").expect("step");
+        let reason = |left, right| known.reason("qos: global", &step, &difference(left, right));
+        assert_eq!(reason("a1", "b1"), Some("we do it".into()));
+        assert_eq!(reason("a1", "c1"), None);
+        assert!(Known::parse("only => three => parts").is_err());
+    }
+
+    #[test]
+    fn the_list_and_the_catalogue_are_readable() {
+        Known::parse(include_str!("../known-differences.txt")).expect("known differences");
+        let text = include_str!("catalogue.txt");
+        let situations = crate::script::parse_situations(text).expect("catalogue");
+        assert!(250 < situations.len());
+    }
+}

@@ -2,11 +2,21 @@
 //!
 //! Replaced: the sequence's prefix by `%`, the vhost in texts by `/`, names the broker invents
 //! (`amq.gen-`, `amq.ctag-`, `amq.rabbitmq.reply-to.`) by `$gen1`, `$ctag1`, `$reply1` in order of
-//! appearance, and the time in x-death. Headers are sorted by key, because a broker that has added
+//! appearance, the time in x-death, and what a broker says of its make in its server properties. Headers are sorted by key, because a broker that has added
 //! one may have written them in any order.
 
-use probe::{Event, Field};
+use probe::{Event, Field, Value};
 use regex::Regex;
+
+/// Server properties that say which product this is.
+const BRANDED: [&str; 6] = [
+    "cluster_name",
+    "copyright",
+    "information",
+    "platform",
+    "product",
+    "version",
+];
 
 /// The names one broker invented, and the prefix and vhost of this run.
 pub(crate) struct Names {
@@ -71,6 +81,15 @@ impl Names {
             && method.field("delivery_tag").is_some()
         {
             *method = method.clone().with("delivery_tag", 0);
+        }
+        if let Event::Method { method, .. } = &mut event
+            && let Some(Value::Table(mut properties)) = method.field("server_properties").cloned()
+        {
+            let branded = |key: &[u8]| BRANDED.iter().any(|name| name.as_bytes() == key);
+            for (_, value) in properties.iter_mut().filter(|(key, _)| branded(key)) {
+                *value = Field::from("*");
+            }
+            *method = method.clone().with("server_properties", properties);
         }
         // RabbitMQ closes with a reset (linger 0), others with an orderly end.
         if matches!(event, Event::Eof(_)) {

@@ -21,6 +21,8 @@ mod client;
 mod event;
 mod field;
 mod method;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use client::{Client, OpenError, Options};
