@@ -204,6 +204,24 @@ pub(super) fn length(len: usize) -> u32 {
 pub(super) trait Field<'a>: Sized {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
     fn encode(&self, writer: &mut Writer<'_>);
+    /// Some value, for tests of every method.
+    #[cfg(test)]
+    fn sample(samples: &mut Samples<'a>) -> Self;
+}
+
+/// What tests fill the fields of methods from; each list begins anew when it is used up.
+#[cfg(test)]
+pub(super) struct Samples<'a> {
+    pub(super) texts: std::iter::Cycle<std::slice::Iter<'a, String>>,
+    pub(super) tables: std::iter::Cycle<std::slice::Iter<'a, Vec<u8>>>,
+    pub(super) numbers: std::iter::Cycle<std::slice::Iter<'a, u64>>,
+}
+
+#[cfg(test)]
+impl Samples<'_> {
+    fn number(&mut self) -> u64 {
+        *self.numbers.next().expect("at least one")
+    }
 }
 
 macro_rules! integer_fields {
@@ -216,6 +234,10 @@ macro_rules! integer_fields {
             #[inline]
             fn encode(&self, writer: &mut Writer<'_>) {
                 writer.bytes(&self.to_be_bytes());
+            }
+            #[cfg(test)]
+            fn sample(samples: &mut Samples<'a>) -> Self {
+                samples.number() as $integer
             }
         }
     )*};
@@ -231,6 +253,10 @@ impl<'a> Field<'a> for bool {
     fn encode(&self, writer: &mut Writer<'_>) {
         writer.bit(*self);
     }
+    #[cfg(test)]
+    fn sample(samples: &mut Samples<'a>) -> Self {
+        samples.number() % 2 == 1
+    }
 }
 
 impl<'a> Field<'a> for &'a str {
@@ -241,6 +267,10 @@ impl<'a> Field<'a> for &'a str {
     #[inline]
     fn encode(&self, writer: &mut Writer<'_>) {
         writer.short_string(self);
+    }
+    #[cfg(test)]
+    fn sample(samples: &mut Samples<'a>) -> Self {
+        cut(samples.texts.next().expect("at least one"))
     }
 }
 
@@ -253,6 +283,10 @@ impl<'a> Field<'a> for &'a [u8] {
     fn encode(&self, writer: &mut Writer<'_>) {
         writer.long_string(self);
     }
+    #[cfg(test)]
+    fn sample(samples: &mut Samples<'a>) -> Self {
+        samples.texts.next().expect("at least one").as_bytes()
+    }
 }
 
 impl<'a> Field<'a> for Table<'a> {
@@ -261,5 +295,9 @@ impl<'a> Field<'a> for Table<'a> {
     }
     fn encode(&self, writer: &mut Writer<'_>) {
         writer.long_string(self.as_bytes());
+    }
+    #[cfg(test)]
+    fn sample(samples: &mut Samples<'a>) -> Self {
+        Table::validate(samples.tables.next().expect("at least one")).expect("made valid")
     }
 }

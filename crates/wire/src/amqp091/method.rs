@@ -169,6 +169,24 @@ macro_rules! methods {
             }
         }
 
+        #[cfg(test)]
+        impl<$a> Method<$a> {
+            /// A method of that number with fields from `samples`.
+            pub(super) fn sample(
+                class: u16,
+                method: u16,
+                samples: &mut super::codec::Samples<$a>,
+            ) -> Self {
+                match (class, method) {
+                    $(($class, $method) => Method::$variant($variant {
+                        $($field: <$type>::sample(samples),)*
+                    }),)*
+                    $(($bare_class, $bare_method) => Method::$bare,)*
+                    _ => panic!("no method {method} of class {class}"),
+                }
+            }
+        }
+
         /// Class, method and name of every method, for tests that leave none out.
         #[cfg(test)]
         pub(super) const NAMES: &[(u16, u16, &str)] = &[
