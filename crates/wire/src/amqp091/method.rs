@@ -12,7 +12,7 @@ use super::table::Table;
 /// Why a method frame's payload is no method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MethodError {
-    /// No such class or method. A payload too short to name one is class 0, method 0.
+    /// No such class or method.
     #[error("unknown method {method} of class {class}")]
     Unknown {
         /// As sent.
@@ -20,7 +20,7 @@ pub enum MethodError {
         /// As sent.
         method: u16,
     },
-    /// Its fields are not what they must be.
+    /// Its fields are not what they must be, or it is too short to name itself: class 0, method 0.
     #[error("method {method} of class {class}: {error}")]
     Malformed {
         /// As sent.
@@ -40,9 +40,11 @@ impl<'a> Method<'a> {
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Self, MethodError> {
         let Some((&[c0, c1, m0, m1], fields)) = payload.split_first_chunk() else {
-            return Err(MethodError::Unknown {
+            let error = DecodeError::Truncated;
+            return Err(MethodError::Malformed {
                 class: 0,
                 method: 0,
+                error,
             });
         };
         let class = u16::from_be_bytes([c0, c1]);

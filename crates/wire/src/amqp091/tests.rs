@@ -53,9 +53,10 @@ fn a_method_that_does_not_exist_is_named() {
     );
     assert_eq!(
         Method::decode(&[0, 60, 0]),
-        Err(MethodError::Unknown {
+        Err(MethodError::Malformed {
             class: 0,
-            method: 0
+            method: 0,
+            error: DecodeError::Truncated
         })
     );
 }
