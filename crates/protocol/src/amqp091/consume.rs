@@ -64,7 +64,7 @@ impl Session {
         };
         if consume.queue == REPLY_TO {
             self.consume_replies(number, &tag, consume.no_ack)?;
-            if !consume.no_wait {
+            if !consume.nowait {
                 let ok = BasicConsumeOk { consumer_tag: &tag };
                 turn.say(number, &Method::BasicConsumeOk(ok));
             }
@@ -124,7 +124,7 @@ impl Session {
             }
         }
         self.channel(number)?.consumers.insert(Arc::clone(&tag), id);
-        if !consume.no_wait {
+        if !consume.nowait {
             turn.say(
                 number,
                 &Method::BasicConsumeOk(BasicConsumeOk { consumer_tag: &tag }),
@@ -181,7 +181,7 @@ impl Session {
             self.deliver_all(turn);
             self.consumers.remove(&id);
         }
-        if !cancel.no_wait {
+        if !cancel.nowait {
             let ok = BasicCancelOk {
                 consumer_tag: cancel.consumer_tag,
             };
@@ -235,7 +235,7 @@ impl Session {
         if tell {
             let cancel = BasicCancel {
                 consumer_tag: &consumer.tag,
-                no_wait: true,
+                nowait: true,
             };
             turn.say(consumer.channel, &Method::BasicCancel(cancel));
         }

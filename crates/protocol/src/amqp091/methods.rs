@@ -175,7 +175,7 @@ impl Session {
             Method::BasicRecoverAsync(recover) => {
                 self.recover(turn, number, recover.requeue, false)
             }
-            Method::ConfirmSelect(select) => self.confirm_select(turn, number, select.no_wait),
+            Method::ConfirmSelect(select) => self.confirm_select(turn, number, select.nowait),
             Method::TxSelect => self.tx_select(turn, number),
             Method::TxCommit => self.tx_commit(turn, number),
             Method::TxRollback => self.tx_rollback(turn, number),
@@ -322,7 +322,7 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_>,
         number: u16,
-        no_wait: bool,
+        nowait: bool,
     ) -> Result<(), Fault> {
         let channel = self.channel(number)?;
         match &channel.mode {
@@ -333,7 +333,7 @@ impl Session {
             Mode::Plain => channel.mode = Mode::Confirm(Confirms::default()),
         }
         channel.entry.mode.store(1, Ordering::Relaxed);
-        if !no_wait {
+        if !nowait {
             turn.say(number, &Method::ConfirmSelectOk);
         }
         Ok(())

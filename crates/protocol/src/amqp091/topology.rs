@@ -72,7 +72,7 @@ impl Session {
         } else {
             self.declare_exchange(name, declare)?
         };
-        if !declare.no_wait {
+        if !declare.nowait {
             turn.say_when(ticket, number, &Method::ExchangeDeclareOk);
         }
         Ok(())
@@ -83,7 +83,7 @@ impl Session {
         name: String,
         declare: &ExchangeDeclare<'_>,
     ) -> Result<Ticket, Fault> {
-        let kind = declare.type_;
+        let kind = declare.r#type;
         check_exchange_type(kind)?;
         self.check_not_default(&name)?;
         self.check(PermissionKind::Configure, "exchange", &name)?;
@@ -122,7 +122,7 @@ impl Session {
         }
         self.check(PermissionKind::Configure, "exchange", &name)?;
         let ticket = self.vhost.delete_exchange(&name, delete.if_unused)?;
-        if !delete.no_wait {
+        if !delete.nowait {
             turn.say_when(ticket, number, &Method::ExchangeDeleteOk);
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Session {
             bind.arguments.to_owned(),
         )?;
         let ticket = self.vhost.bind(turn.now_ms, spec)?;
-        if !bind.no_wait {
+        if !bind.nowait {
             turn.say_when(ticket, number, &Method::ExchangeBindOk);
         }
         Ok(())
@@ -162,7 +162,7 @@ impl Session {
             unbind.arguments.to_owned(),
         )?;
         let ticket = self.vhost.unbind(&spec)?;
-        if !unbind.no_wait {
+        if !unbind.nowait {
             turn.say_when(ticket, number, &Method::ExchangeUnbindOk);
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Session {
             self.declare_queue(turn, declare)?
         };
         self.channel(number)?.last_queue = Some(Arc::clone(&name));
-        if !declare.no_wait {
+        if !declare.nowait {
             let ok = QueueDeclareOk {
                 queue: &name,
                 message_count: u32::try_from(ready).unwrap_or(u32::MAX),
@@ -297,7 +297,7 @@ impl Session {
             empty: delete.if_empty,
         };
         let (ready, ticket) = self.vhost.delete_queue(&name, self.entry.id, when)?;
-        if !delete.no_wait {
+        if !delete.nowait {
             let message_count = u32::try_from(ready).unwrap_or(u32::MAX);
             let ok = Method::QueueDeleteOk(QueueDeleteOk { message_count });
             turn.say_when(ticket, number, &ok);
@@ -320,7 +320,7 @@ impl Session {
             arguments,
         )?;
         let ticket = self.vhost.bind(turn.now_ms, spec)?;
-        if !bind.no_wait {
+        if !bind.nowait {
             turn.say_when(ticket, number, &Method::QueueBindOk);
         }
         Ok(())
@@ -384,7 +384,7 @@ impl Session {
         self.check(PermissionKind::Read, "queue", &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         let purged = cell.purge(turn.now_ms);
-        if !purge.no_wait {
+        if !purge.nowait {
             let message_count = u32::try_from(purged).unwrap_or(u32::MAX);
             turn.say(
                 number,

@@ -289,16 +289,16 @@ methods! {
             ticket: u16,
         }
 
-        /// Client: there shall be an exchange. `type_` is the specification's `type`.
+        /// Client: there shall be an exchange.
         40 10 "exchange.declare" ExchangeDeclare<'a> {
             _: u16,
             exchange: &'a str,
-            type_: &'a str,
+            r#type: &'a str,
             passive: bool,
             durable: bool,
             auto_delete: bool,
             internal: bool,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
         /// Client: there shall be no such exchange.
@@ -306,7 +306,7 @@ methods! {
             _: u16,
             exchange: &'a str,
             if_unused: bool,
-            no_wait: bool,
+            nowait: bool,
         }
         /// Client: let an exchange route to another (RabbitMQ).
         40 30 "exchange.bind" ExchangeBind<'a> {
@@ -314,7 +314,7 @@ methods! {
             destination: &'a str,
             source: &'a str,
             routing_key: &'a str,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
         /// Client: no longer (RabbitMQ).
@@ -323,7 +323,7 @@ methods! {
             destination: &'a str,
             source: &'a str,
             routing_key: &'a str,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
 
@@ -335,7 +335,7 @@ methods! {
             durable: bool,
             exclusive: bool,
             auto_delete: bool,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
         /// The answer to [`QueueDeclare`].
@@ -350,14 +350,14 @@ methods! {
             queue: &'a str,
             exchange: &'a str,
             routing_key: &'a str,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
         /// Client: drop what is ready in a queue.
         50 30 "queue.purge" QueuePurge<'a> {
             _: u16,
             queue: &'a str,
-            no_wait: bool,
+            nowait: bool,
         }
         /// The answer to [`QueuePurge`].
         50 31 "queue.purge-ok" QueuePurgeOk {
@@ -369,13 +369,13 @@ methods! {
             queue: &'a str,
             if_unused: bool,
             if_empty: bool,
-            no_wait: bool,
+            nowait: bool,
         }
         /// The answer to [`QueueDelete`].
         50 41 "queue.delete-ok" QueueDeleteOk {
             message_count: u32,
         }
-        /// Client: an exchange shall no longer route to a queue. It has no `no_wait`.
+        /// Client: an exchange shall no longer route to a queue. It has no `nowait`.
         50 50 "queue.unbind" QueueUnbind<'a> {
             _: u16,
             queue: &'a str,
@@ -398,7 +398,7 @@ methods! {
             no_local: bool,
             no_ack: bool,
             exclusive: bool,
-            no_wait: bool,
+            nowait: bool,
             arguments: Table<'a>,
         }
         /// The answer to [`BasicConsume`].
@@ -408,7 +408,7 @@ methods! {
         /// Either: no more deliveries. From the server it is RabbitMQ's.
         60 30 "basic.cancel" BasicCancel<'a> {
             consumer_tag: &'a str,
-            no_wait: bool,
+            nowait: bool,
         }
         /// The answer to [`BasicCancel`].
         60 31 "basic.cancel-ok" BasicCancelOk<'a> {
@@ -478,7 +478,7 @@ methods! {
 
         /// Client: confirm what I publish (RabbitMQ).
         85 10 "confirm.select" ConfirmSelect {
-            no_wait: bool,
+            nowait: bool,
         }
     }
     bare {

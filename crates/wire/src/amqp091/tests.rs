@@ -34,7 +34,7 @@ fn bits_share_an_octet_lowest_first() {
     let declare = Method::QueueDeclare(QueueDeclare {
         queue: "q",
         durable: true,
-        no_wait: true,
+        nowait: true,
         ..QueueDeclare::default()
     });
     let bytes = encoded(declare);
