@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod connections;
 pub mod dead_letters;
 pub mod identities;
+mod links;
 pub mod mailbox;
 pub mod names;
 pub mod node;

@@ -3,6 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// Length of a [`token`].
+pub const TOKEN_CHARACTERS: usize = 22;
+
 /// 128 random bits in 22 characters of the URL-safe base64 alphabet, the form that RabbitMQ uses.
 pub fn token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())

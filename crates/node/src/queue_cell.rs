@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use broker::queue::{
-    ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Gate, Incoming,
+    ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
     Queue, QueueOptions, Settlement,
 };
 use broker::router::QueueId;
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use wire::amqp091::table::FieldTable;
 
 use crate::connections::ConnectionId;
+use crate::links::Links;
 use crate::mailbox::{Event, Mailbox};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
@@ -35,10 +36,11 @@ pub struct SharedPrefetch {
 
 impl SharedPrefetch {
     /// A channel's credit; 0 is no limit.
-    pub fn new(limit: u32) -> Arc<Self> {
+    /// `used` is what the channel's consumers hold already.
+    pub fn new(limit: u32, used: u32) -> Arc<Self> {
         Arc::new(SharedPrefetch {
             limit: AtomicU32::new(limit),
-            used: AtomicU32::new(0),
+            used: AtomicU32::new(used),
         })
     }
 
@@ -47,7 +49,7 @@ impl SharedPrefetch {
         self.limit.store(limit, Ordering::SeqCst);
     }
 
-    fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         let limit = self.limit.load(Ordering::SeqCst);
         let take = |used: u32| (limit == 0 || used < limit).then_some(used + 1);
         self.used
@@ -84,43 +86,6 @@ pub struct ConsumerInfo {
     pub prefetch: u32,
     /// Arguments of its `basic.consume`.
     pub arguments: FieldTable,
-}
-
-struct Link {
-    consumer: ConsumerId,
-    mailbox: Arc<Mailbox>,
-    shared: Option<Arc<SharedPrefetch>>,
-    info: ConsumerInfo,
-    /// Deliveries of the batch under way, when the queue has more than one consumer.
-    pending: Vec<Delivery>,
-}
-
-/// The cell's consumers, found by a scan: queues with many consumers are rare, and runs are short-cut.
-#[derive(Default)]
-struct Links(Vec<Link>);
-
-impl Links {
-    fn index(&self, consumer: ConsumerId, hint: usize) -> Option<usize> {
-        if self
-            .0
-            .get(hint)
-            .is_some_and(|link| link.consumer == consumer)
-        {
-            return Some(hint);
-        }
-        self.0
-            .binary_search_by_key(&consumer, |link| link.consumer)
-            .ok()
-    }
-}
-
-impl Gate for Links {
-    fn admit(&mut self, consumer: ConsumerId) -> bool {
-        let link = self
-            .index(consumer, usize::MAX)
-            .and_then(|index| self.0[index].shared.as_ref());
-        link.is_none_or(|shared| shared.take())
-    }
 }
 
 struct State {
@@ -222,13 +187,18 @@ impl QueueCell {
         if self.owner.is_none_or(|owner| owner == connection) {
             return Ok(());
         }
+        Err(self.locked(vhost))
+    }
+
+    /// That it is somebody else's, or exclusive otherwise than asked for.
+    pub fn locked(&self, vhost: &str) -> Refusal {
         let text = format!(
             "cannot obtain exclusive access to locked queue '{}' in vhost '{vhost}'. It could be \
              originally declared on another connection or the exclusive property value does not \
              match that of the original declaration.",
             self.spec.name
         );
-        Err(Refusal::new(RefusalKind::ResourceLocked, text))
+        Refusal::new(RefusalKind::ResourceLocked, text)
     }
 
     /// Does `action` under the lock, then carries out what the queue decided.
@@ -241,20 +211,20 @@ impl QueueCell {
     }
 
     fn carry_out(self: &Arc<Self>, state: &mut State) -> Aftermath {
-        state.hand_out();
+        state.links.deliver(&mut state.effects.deliveries);
         for timed_out in state.effects.timed_out.drain(..) {
-            if let Some(index) = state.links.index(timed_out.consumer, usize::MAX) {
-                let consumer = timed_out.consumer;
-                let event = Event::ConsumerTimedOut { consumer };
-                state.links.0[index].mailbox.notify(event);
-            }
+            let consumer = timed_out.consumer;
+            state
+                .links
+                .notify(consumer, Event::ConsumerTimedOut { consumer });
         }
         if let Some(next_ms) = state.queue.poll_timeout()
             && next_ms < state.scheduled_ms
             && !state.deleted
         {
-            state.scheduled_ms = next_ms;
-            self.timers.schedule(next_ms, self.id, Arc::downgrade(self));
+            let before_ms = std::mem::replace(&mut state.scheduled_ms, next_ms);
+            self.timers
+                .schedule(before_ms, next_ms, self.id, Arc::downgrade(self));
         }
         let aftermath = Aftermath {
             dead: std::mem::take(&mut state.effects.dead),
@@ -323,31 +293,17 @@ impl QueueCell {
                 return Err(ConsumeRefusal::Gone);
             }
             let consumer = options.id;
-            let link = Link {
-                consumer,
-                mailbox,
-                shared,
-                info,
-                pending: Vec::new(),
-            };
-            let Err(at) = state
-                .links
-                .0
-                .binary_search_by_key(&consumer, |link| link.consumer)
-            else {
-                panic!("consumer ids are unique in the node");
-            };
-            state.links.0.insert(at, link);
             let State {
                 queue,
                 effects,
                 links,
                 ..
             } = state;
+            links.insert(consumer, mailbox, shared, info);
             match queue.add_consumer(now_ms, options, links, effects) {
                 Ok(()) => Ok(()),
                 Err(ConsumeError::ExclusiveInUse) => {
-                    links.0.remove(at);
+                    links.remove(consumer);
                     Err(ConsumeRefusal::ExclusiveInUse)
                 }
             }
@@ -365,10 +321,8 @@ impl QueueCell {
             } = state;
             queue.cancel_consumer(now_ms, consumer, links, effects);
             // What the queue handed out before is in the mailbox; nothing more will be.
-            state.hand_out();
-            if let Some(index) = state.links.index(consumer, usize::MAX) {
-                state.links.0.remove(index);
-            }
+            state.links.deliver(&mut state.effects.deliveries);
+            state.links.remove(consumer);
         });
         aftermath
     }
@@ -390,6 +344,15 @@ impl QueueCell {
             queue.return_window(now_ms, consumer, bytes, links, effects);
         });
         aftermath
+    }
+
+    /// The consumer's channel asked for shared credit after the consumer came.
+    pub fn share_prefetch(self: &Arc<Self>, consumer: ConsumerId, shared: Arc<SharedPrefetch>) {
+        let ((), aftermath) = self.run(|state| {
+            state.links.share(consumer, shared);
+            state.queue.share_prefetch(consumer);
+        });
+        debug_assert!(aftermath.is_empty(), "nothing moves");
     }
 
     /// The consumer's channel has shared credit again.
@@ -470,9 +433,7 @@ impl QueueCell {
         } = &mut *state;
         queue.drain_all(effects);
         effects.clear();
-        for link in links.0.drain(..) {
-            link.mailbox.notify(Event::ConsumerCancelled(link.consumer));
-        }
+        links.cancel_all();
         Some(Ok(counts.ready))
     }
 
@@ -491,9 +452,10 @@ impl QueueCell {
         let state = self.state.lock();
         let active = state.queue.active_consumer();
         let single = state.queue.options().single_active_consumer;
-        let links = state.links.0.iter();
-        links
-            .map(|link| (link.info.clone(), !single || active == Some(link.consumer)))
+        let is_active = |consumer| !single || active == Some(consumer);
+        let listed = state.links.list();
+        listed
+            .map(|(consumer, info)| (info.clone(), is_active(consumer)))
             .collect()
     }
 }
@@ -508,30 +470,6 @@ pub enum ConsumeRefusal {
 }
 
 impl State {
-    /// Moves deliveries from the effects to the consumers' mailboxes, one append and wake-up each.
-    fn hand_out(&mut self) {
-        let deliveries = &mut self.effects.deliveries;
-        if deliveries.is_empty() {
-            return;
-        }
-        if let [only] = &self.links.0[..] {
-            only.mailbox.deliver(deliveries);
-            return;
-        }
-        let mut hint = 0;
-        for delivery in deliveries.drain(..) {
-            if let Some(index) = self.links.index(delivery.consumer, hint) {
-                hint = index;
-                self.links.0[index].pending.push(delivery);
-            }
-        }
-        for link in &mut self.links.0 {
-            if !link.pending.is_empty() {
-                link.mailbox.deliver(&mut link.pending);
-            }
-        }
-    }
-
     fn counts(&self) -> QueueCounts {
         QueueCounts {
             ready: self.queue.ready_len(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use broker::message::{LogPosition, Message};
-use broker::queue::{ConsumerId, Delivery, DeliveryId};
+use broker::queue::{ConsumerId, Delivery, DeliveryId, delivery_bytes};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
@@ -31,7 +31,7 @@ pub struct ReplyTarget {
 impl ReplyTarget {
     /// Puts a reply into the requester's mailbox, or drops it when too much lies there unread.
     pub fn deliver(&self, message: &Message) {
-        let bytes = message.bytes() as u64;
+        let bytes = delivery_bytes(message);
         if self.backlog_bytes.fetch_add(bytes, Ordering::Relaxed) > REPLY_BACKLOG_BYTES_MAX {
             self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return;
@@ -48,7 +48,7 @@ impl ReplyTarget {
         }]);
     }
 
-    /// The requester encoded a reply of this size.
+    /// The requester encoded replies that weigh this much (`broker::queue::delivery_bytes`).
     pub fn taken(&self, bytes: u64) {
         self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -81,6 +81,15 @@ impl Replies {
     /// Closes a reply address.
     pub fn close(&self, name: &str) {
         self.0.write().remove(name);
+    }
+
+    /// Whether `name` could be an address, open or closed. To one of these RabbitMQ counts every message as
+    /// routed: replies are delivered at most once.
+    pub fn is_address(name: &str) -> bool {
+        let token = name
+            .strip_prefix(REPLY_TO)
+            .and_then(|rest| rest.strip_prefix('.'));
+        token.is_some_and(|token| token.len() == crate::names::TOKEN_CHARACTERS)
     }
 
     /// The channel that waits behind `name`, if it is an address and still open.

@@ -1,7 +1,8 @@
 //! When queues next want to be woken: message TTLs, queue expiry, consumer timeouts.
 //!
 //! One ordered set for the node. A queue stands in it at most once, at the earliest moment it asked for; a
-//! queue that no longer needs the moment is woken for nothing once, which is cheaper than taking it out.
+//! queue that no longer needs the moment is woken for nothing once, which is cheaper than taking it out. A
+//! deleted queue is taken out at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -30,11 +31,17 @@ impl Timers {
         self.0.lock().wake = Some(wake);
     }
 
-    /// Wakes `cell` at `deadline_ms`.
-    pub fn schedule(&self, deadline_ms: u64, id: QueueId, cell: Weak<QueueCell>) {
+    /// Takes a queue out that stands at `deadline_ms`.
+    pub fn cancel(&self, deadline_ms: u64, id: QueueId) {
+        self.0.lock().deadlines.remove(&(deadline_ms, id));
+    }
+
+    /// Wakes `cell` at `deadline_ms`, and no longer at `before_ms`.
+    pub fn schedule(&self, before_ms: u64, deadline_ms: u64, id: QueueId, cell: Weak<QueueCell>) {
         let wake = {
             let mut state = self.0.lock();
             let earliest = state.deadlines.first_key_value().map(|(key, _)| key.0);
+            state.deadlines.remove(&(before_ms, id));
             state.deadlines.insert((deadline_ms, id), cell);
             match earliest {
                 Some(earliest) if earliest <= deadline_ms => None,
@@ -44,6 +51,16 @@ impl Timers {
         if let Some(wake) = wake {
             wake();
         }
+    }
+
+    /// Queues that stand in it.
+    pub fn len(&self) -> usize {
+        self.0.lock().deadlines.len()
+    }
+
+    /// Whether no queue stands in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The earliest deadline, in milliseconds.

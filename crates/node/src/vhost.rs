@@ -148,7 +148,20 @@ impl Vhost {
         connection: ConnectionId,
     ) -> Result<DeclaredQueue, Refusal> {
         cell.check_owner(connection, &self.name)?;
-        queue_arguments::check_equivalence(&cell.spec, spec, &self.name)
+        if spec.exclusive != cell.spec.exclusive {
+            return Err(cell.locked(&self.name));
+        }
+        // An exclusive queue goes with its connection whether it was called durable or not.
+        let durable = if spec.exclusive {
+            cell.spec.durable
+        } else {
+            spec.durable
+        };
+        let spec = QueueSpec {
+            durable,
+            ..spec.clone()
+        };
+        queue_arguments::check_equivalence(&cell.spec, &spec, &self.name)
             .map_err(|error| Refusal::precondition(error.to_string()))?;
         cell.touch(now_ms);
         // It may have been declared by another connection a moment ago and not be on disk yet.

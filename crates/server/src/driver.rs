@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             moved |= self.poll_timer(context);
             moved |= self.poll_input(context);
             moved |= self.poll_output(context);
-            if self.connection.is_closed() && self.connection.writable().is_empty() {
+            if self.connection.is_finished() {
                 // The socket closes as it is dropped; what could not be written is lost with the client.
                 return Pin::new(&mut self.socket).poll_shutdown(context).map(drop);
             }

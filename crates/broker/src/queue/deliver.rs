@@ -91,6 +91,13 @@ impl Queue {
         self.assign(now_ms, gate, effects);
     }
 
+    /// The consumer's channel asked for shared credit after the consumer came: the gate is asked from now on.
+    pub fn share_prefetch(&mut self, consumer: ConsumerId) {
+        if let Some(place) = self.roster.find(consumer) {
+            self.roster.consumer_mut(place).options.shared_prefetch = true;
+        }
+    }
+
     /// `basic.get`: takes the next message, without a consumer.
     pub fn get(&mut self, now_ms: u64, no_ack: bool, effects: &mut Effects) -> Option<Delivery> {
         self.used_at_ms = now_ms;
@@ -98,9 +105,9 @@ impl Queue {
         let (seq, entry) = self.take_front(now_ms, effects)?;
         if no_ack {
             effects.release(entry.position);
-            return Some(settled_delivery(ConsumerId::NONE, entry));
+            return Some(self.settled_delivery(ConsumerId::NONE, entry));
         }
-        let mut delivery = held_delivery(ConsumerId::NONE, &entry);
+        let mut delivery = self.held_delivery(ConsumerId::NONE, &entry);
         let place = self.roster.getter();
         delivery.id = self.hold(now_ms, place, seq, entry);
         Some(delivery)
@@ -136,9 +143,9 @@ impl Queue {
         let id = consumer.options.id;
         if consumer.options.no_ack {
             effects.release(entry.position);
-            effects.deliveries.push(settled_delivery(id, entry));
+            effects.deliveries.push(self.settled_delivery(id, entry));
         } else {
-            let mut delivery = held_delivery(id, &entry);
+            let mut delivery = self.held_delivery(id, &entry);
             delivery.id = self.hold(now_ms, place, seq, entry);
             effects.deliveries.push(delivery);
         }
@@ -176,32 +183,43 @@ impl Queue {
         }
         id
     }
-}
 
-/// A delivery that takes the message with it.
-fn settled_delivery(consumer: ConsumerId, entry: Entry) -> Delivery {
-    Delivery {
-        consumer,
-        id: DeliveryId::NONE,
-        message: entry.message,
-        position: entry.position,
-        delivery_count: entry.delivery_count,
-        acquired_count: entry.acquired_count,
-        redelivered: entry.redelivered,
-        no_ack: true,
+    /// A delivery that takes the message with it.
+    fn settled_delivery(&self, consumer: ConsumerId, entry: Entry) -> Delivery {
+        let (delivery_count, acquired_count) = self.counts(&entry);
+        Delivery {
+            consumer,
+            id: DeliveryId::NONE,
+            message: entry.message,
+            position: entry.position,
+            delivery_count,
+            acquired_count,
+            redelivered: entry.redelivered,
+            no_ack: true,
+        }
     }
-}
 
-/// A delivery of a message that the queue holds until it is settled.
-fn held_delivery(consumer: ConsumerId, entry: &Entry) -> Delivery {
-    Delivery {
-        consumer,
-        id: DeliveryId::NONE,
-        message: entry.message.clone(),
-        position: entry.position,
-        delivery_count: entry.delivery_count,
-        acquired_count: entry.acquired_count,
-        redelivered: entry.redelivered,
-        no_ack: false,
+    /// A delivery of a message that the queue holds until it is settled.
+    fn held_delivery(&self, consumer: ConsumerId, entry: &Entry) -> Delivery {
+        let (delivery_count, acquired_count) = self.counts(entry);
+        Delivery {
+            consumer,
+            id: DeliveryId::NONE,
+            message: entry.message.clone(),
+            position: entry.position,
+            delivery_count,
+            acquired_count,
+            redelivered: entry.redelivered,
+            no_ack: false,
+        }
+    }
+
+    /// What a delivery says of those before. Only quorum queues tell; a classic one merely passes on what a
+    /// dead letter came with.
+    fn counts(&self, entry: &Entry) -> (u32, u32) {
+        match self.options.kind {
+            QueueKind::Quorum => (entry.delivery_count, entry.acquired_count),
+            QueueKind::Classic => (0, 0),
+        }
     }
 }

@@ -66,6 +66,13 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// Its consumers, the oldest first: ids ascend with age.
+    pub(crate) fn consumer_ids(&self) -> Vec<ConsumerId> {
+        let mut ids: Vec<ConsumerId> = self.consumers.values().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// The channel's transaction, if it is in that mode.
     pub(crate) fn transaction(&mut self) -> Option<&mut Transaction> {
         match &mut self.mode {

@@ -59,10 +59,9 @@ impl Connection {
                 encode_method(self.output.buffer(), 0, &Method::ConnectionUpdateSecretOk);
                 Ok(())
             }
-            Method::ConnectionCloseOk => Ok(()),
             method => {
-                let text = format!("unexpected method {} on channel 0", method.name());
-                Err(Fault::connection(ReplyCode::CommandInvalid, text).blame(method.id()))
+                let text = "unexpected method in connection state running";
+                Err(Fault::connection(ReplyCode::ChannelError, text).blame(method.id()))
             }
         }
     }

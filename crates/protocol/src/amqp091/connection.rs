@@ -16,7 +16,7 @@ use super::fault::{Fault, Scope};
 use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
 use super::limits::{HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH};
-use super::methods::Session;
+use super::methods::{Session, not_a_method};
 use super::output::Output;
 
 /// Both ends of a client's socket.
@@ -110,6 +110,8 @@ pub struct Connection {
     pub(crate) heartbeat: Heartbeat,
     /// A publish was met while an alarm is on: nothing is read until it is cleared.
     paused: bool,
+    /// Input was not wanted when we last looked: the client's silence since then proves nothing.
+    held_up: bool,
     blocked_said: bool,
     awaited: Option<Ticket>,
 }
@@ -133,6 +135,7 @@ impl Connection {
             client: Client::default(),
             heartbeat: Heartbeat::new(now_ms),
             paused: false,
+            held_up: false,
             blocked_said: false,
             awaited: None,
         }
@@ -151,9 +154,9 @@ impl Connection {
         matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
     }
 
-    /// Whether the conversation is over: write what is left of [`Connection::writable`], then close.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
+    /// Whether the conversation is over and all of it is said: the socket may be closed.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Closed) && self.output.is_empty()
     }
 
     /// What may be written to the socket now.
@@ -167,6 +170,17 @@ impl Connection {
             self.heartbeat.sent(now_ms);
         }
         self.output.advance(count);
+        self.note_hold_up(now_ms);
+    }
+
+    /// Remembers whether input is wanted. When it is wanted again the client's time to be silent starts anew, for
+    /// its heartbeats lay unread.
+    fn note_hold_up(&mut self, now_ms: u64) {
+        let held_up = !self.wants_input();
+        if self.held_up && !held_up {
+            self.heartbeat.received(now_ms);
+        }
+        self.held_up = held_up;
     }
 
     /// Ready when the mailbox has something: call [`Connection::handle_wake`] then.
@@ -195,6 +209,7 @@ impl Connection {
             }
         }
         self.flush(now_ms);
+        self.note_hold_up(now_ms);
         used
     }
 
@@ -239,6 +254,10 @@ impl Connection {
                 let text = "unexpected heartbeat frame on a channel other than 0";
                 return Err(Fault::connection(ReplyCode::UnexpectedFrame, text));
             }
+            if !frame.payload.is_empty() {
+                let text = "heartbeat frame with a payload";
+                return Err(Fault::connection(ReplyCode::FrameError, text));
+            }
             return Ok(());
         }
         match &mut self.phase {
@@ -248,6 +267,9 @@ impl Connection {
                     output: &mut self.output,
                 };
                 if frame.channel == 0 {
+                    if frame.kind != FrameKind::Method {
+                        return Err(not_a_method());
+                    }
                     let method = Method::decode(frame.payload)?;
                     return self.handle_connection_method(now_ms, method);
                 }
@@ -305,6 +327,7 @@ impl Connection {
         let _ = self.output.writable(self.node.catalog.durable());
         self.deliver(now_ms);
         self.await_catalog();
+        self.note_hold_up(now_ms);
     }
 
     /// Encodes deliveries while there is room for them. Call after the socket took some output, too.
@@ -370,7 +393,7 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.phase {
             Phase::Handshake(handshake) => Some(handshake.timeout_ms()),
-            Phase::Open(_) => self.heartbeat.next_ms(self.paused),
+            Phase::Open(_) => self.heartbeat.next_ms(!self.wants_input()),
             Phase::Closing { until_ms } => Some(*until_ms),
             Phase::Closed => None,
         }
@@ -378,13 +401,14 @@ impl Connection {
 
     /// [`Connection::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.note_hold_up(now_ms);
         match &self.phase {
             Phase::Handshake(handshake) if handshake.timeout_ms() <= now_ms => {
                 self.handle_handshake_timeout(now_ms);
             }
             Phase::Closing { until_ms } if *until_ms <= now_ms => self.phase = Phase::Closed,
             Phase::Open(_) => {
-                if self.heartbeat.is_dead(now_ms) && !self.paused {
+                if self.heartbeat.is_dead(now_ms) && !self.held_up {
                     tracing::warn!(
                         connection = %self.peer.name(),
                         "closing: missed heartbeats from client, timeout: {}s",

@@ -299,7 +299,7 @@ impl Session {
             .store(limit, Ordering::Relaxed);
         match &channel.shared_prefetch {
             Some(shared) => shared.set_limit(limit),
-            None if limit > 0 => channel.shared_prefetch = Some(SharedPrefetch::new(limit)),
+            None if limit > 0 => self.share_prefetch(number, limit)?,
             None => {}
         }
         turn.say(number, &Method::BasicQosOk);
@@ -307,13 +307,30 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the consumers of a channel ask for shared credit again.
+    /// From now on the channel's consumers share their credit, those that are there already too, with what they
+    /// hold.
+    fn share_prefetch(&mut self, number: u16, limit: u32) -> Result<(), Fault> {
+        let channel = self.channel(number)?;
+        let shared = SharedPrefetch::new(limit, channel.unacked.held_by_consumers());
+        channel.shared_prefetch = Some(Arc::clone(&shared));
+        for id in channel.consumer_ids() {
+            let Some(consumer) = self.consumers.get_mut(&id) else {
+                continue;
+            };
+            if let (false, Source::Queue(cell)) = (consumer.no_ack, &consumer.source) {
+                cell.share_prefetch(id, Arc::clone(&shared));
+                consumer.shared_prefetch = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the consumers of a channel ask for shared credit again, the oldest first.
     pub(crate) fn resume_shared(&mut self, turn: &mut Turn<'_>, number: u16) {
         let Some(channel) = self.channels.find(number) else {
             return;
         };
-        let ids: Vec<ConsumerId> = channel.consumers.values().copied().collect();
-        for id in ids {
+        for id in channel.consumer_ids() {
             let Some(consumer) = self.consumers.get(&id) else {
                 continue;
             };

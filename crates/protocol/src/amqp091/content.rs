@@ -10,15 +10,22 @@ use wire::amqp091::reply_code::ReplyCode;
 use super::channel::{Assembly, Channel};
 use super::connection::Turn;
 use super::fault::Fault;
-use super::methods::Session;
+use super::methods::{Session, not_a_method};
 
 const CLASS_BASIC: u16 = 60;
 
 /// Memory for bodies that a channel keeps between messages.
 const BODY_BYTES_KEPT: usize = 64 * 1024;
 
+/// `basic.publish`, which every fault of its content blames.
+const PUBLISH: (u16, u16) = (CLASS_BASIC, 40);
+
+const HEADER_DUE: &str =
+    "expected content header for class 60, got non content header frame instead";
+const BODY_DUE: &str = "expected content body, got non content body frame instead";
+
 fn unexpected(text: &str) -> Fault {
-    Fault::connection(ReplyCode::UnexpectedFrame, text)
+    Fault::connection(ReplyCode::UnexpectedFrame, text).blame(PUBLISH)
 }
 
 impl Session {
@@ -53,9 +60,10 @@ impl Session {
         let message_bytes_max = self.node.settings.message_bytes_max;
         let channel = self.channel(number)?;
         if channel.assembly != Assembly::Header {
-            return Err(unexpected(
-                "expected method frame, got content header frame instead",
-            ));
+            return Err(match channel.assembly {
+                Assembly::Body { .. } => unexpected(BODY_DUE),
+                _ => not_a_method(),
+            });
         }
         let header = decode_content_header(payload)
             .map_err(|error| Fault::connection(ReplyCode::SyntaxError, error.to_string()))?;
@@ -77,7 +85,7 @@ impl Session {
                 "message size {} is larger than configured max size {message_bytes_max}",
                 header.body_bytes
             );
-            return Err(Fault::precondition(text).blame((CLASS_BASIC, 40)));
+            return Err(Fault::precondition(text).blame(PUBLISH));
         }
         if header.body_bytes == 0 {
             channel.assembly = Assembly::Idle;
@@ -98,15 +106,14 @@ impl Session {
     ) -> Result<(), Fault> {
         let channel = self.channel(number)?;
         let Assembly::Body { missing } = channel.assembly else {
-            return Err(unexpected(match channel.assembly {
-                Assembly::Header => {
-                    "expected content header for class 60, got non content header frame instead"
-                }
-                _ => "expected method frame, got content body frame instead",
-            }));
+            return Err(match channel.assembly {
+                Assembly::Header => unexpected(HEADER_DUE),
+                _ => not_a_method(),
+            });
         };
         let Some(missing) = missing.checked_sub(payload.len() as u64) else {
-            return Err(unexpected("content body is longer than its header said"));
+            let text = "content body frame exceeds remaining content size";
+            return Err(Fault::connection(ReplyCode::FrameError, text).blame(PUBLISH));
         };
         let body = &mut channel.publishing.body;
         if 0 < missing {
@@ -135,12 +142,8 @@ impl Channel {
     pub(crate) fn check_no_content_due(&self) -> Result<(), Fault> {
         match self.assembly {
             Assembly::Idle => Ok(()),
-            Assembly::Header => Err(unexpected(
-                "expected content header for class 60, got non content header frame instead",
-            )),
-            Assembly::Body { .. } => Err(unexpected(
-                "expected content body, got non content body frame instead",
-            )),
+            Assembly::Header => Err(unexpected(HEADER_DUE)),
+            Assembly::Body { .. } => Err(unexpected(BODY_DUE)),
         }
     }
 }

@@ -28,17 +28,26 @@ impl Session {
         self.deliver_while(turn, |output_bytes| output_bytes < OUTPUT_BYTES_HIGH);
     }
 
-    /// Encodes all that is in the mailbox now: something must be said after it.
+    /// Encodes all that is in the mailbox at this moment: something must be said after it. What the queues put
+    /// there while their windows are returned waits for its turn.
     pub(crate) fn deliver_all(&mut self, turn: &mut Turn<'_>) {
-        self.deliver_while(turn, |_| true);
+        self.encode_arrivals(turn, &|_| true);
+        self.refill_arrivals();
+        self.encode_arrivals(turn, &|_| true);
+    }
+
+    /// Takes what is in the mailbox, once all that was taken before is encoded.
+    fn refill_arrivals(&mut self) {
+        debug_assert_eq!(self.arrivals_next, self.arrivals.len());
+        self.arrivals.clear();
+        self.arrivals_next = 0;
+        self.entry.mailbox.take_deliveries(&mut self.arrivals);
     }
 
     fn deliver_while(&mut self, turn: &mut Turn<'_>, has_room: impl Fn(usize) -> bool) {
         while has_room(turn.output.len()) {
             if self.arrivals_next == self.arrivals.len() {
-                self.arrivals.clear();
-                self.arrivals_next = 0;
-                self.entry.mailbox.take_deliveries(&mut self.arrivals);
+                self.refill_arrivals();
                 if self.arrivals.is_empty() {
                     self.arrivals.shrink_to(ARRIVALS_KEPT);
                     return;

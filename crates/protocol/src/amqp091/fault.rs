@@ -1,6 +1,7 @@
 //! A broken rule: what to close, the reply code, and RabbitMQ's text.
 
 use node::refusal::{Refusal, RefusalKind};
+use wire::amqp091::DecodeError;
 use wire::amqp091::frame::FrameError;
 use wire::amqp091::method::MethodError;
 use wire::amqp091::reply_code::ReplyCode;
@@ -106,18 +107,19 @@ impl From<FrameError> for Fault {
 }
 
 impl From<MethodError> for Fault {
+    /// RabbitMQ calls everything that it cannot decode a frame error.
     fn from(error: MethodError) -> Self {
+        let frame_error = |text: String| Fault::connection(ReplyCode::FrameError, text);
         match error {
-            MethodError::Unknown { class, method } => Fault::connection(
-                ReplyCode::CommandInvalid,
-                format!("unknown method {method} of class {class}"),
-            ),
             MethodError::Malformed {
-                class,
-                method,
-                error,
-            } => {
-                Fault::connection(ReplyCode::SyntaxError, error.to_string()).blame((class, method))
+                error: DecodeError::InvalidUtf8,
+                ..
+            } => frame_error("Malformed UTF-8 in shortstr".into()),
+            MethodError::Unknown { class, method } => {
+                frame_error(error.to_string()).blame((class, method))
+            }
+            MethodError::Malformed { class, method, .. } => {
+                frame_error(format!("cannot decode: {error}")).blame((class, method))
             }
         }
     }

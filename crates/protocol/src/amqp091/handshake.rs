@@ -320,10 +320,13 @@ fn has_capability(start_ok: &ConnectionStartOk<'_>, name: &str) -> bool {
     matches!(capabilities.find(name), Some(Value::Bool(true)))
 }
 
-/// `authzid NUL user NUL password` (RFC 4616); the first is not used, as in RabbitMQ.
+/// `authzid NUL user NUL password` (RFC 4616). Nobody may act for another, so the first is empty, as in RabbitMQ.
 fn plain_login(response: &[u8]) -> Option<Login> {
     let mut parts = response.splitn(3, |byte| *byte == 0);
-    let (_authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    let (authzid, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    if !authzid.is_empty() {
+        return None;
+    }
     let user = std::str::from_utf8(user).ok()?.to_owned();
     Some(Login::Password(user, password.to_vec()))
 }

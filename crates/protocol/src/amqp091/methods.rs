@@ -87,8 +87,7 @@ impl Session {
         self.current_channel = number;
         match self.channels.find(number) {
             Some(channel) if channel.closing => {
-                self.handle_closing_channel(turn, frame);
-                return Ok(());
+                return self.handle_closing_channel(turn, frame);
             }
             Some(_) => {}
             None => return self.handle_unopened(turn, frame),
@@ -128,10 +127,7 @@ impl Session {
         method: &Method<'_>,
     ) -> Result<(), Fault> {
         match method {
-            Method::ChannelOpen => Err(Fault::connection(
-                ReplyCode::ChannelError,
-                "second 'channel.open' seen",
-            )),
+            Method::ChannelOpen => Err(second_open()),
             Method::ChannelClose(_) => {
                 self.end_channel(turn, number);
                 turn.say(number, &Method::ChannelCloseOk);
@@ -180,27 +176,27 @@ impl Session {
             Method::TxCommit => self.tx_commit(turn, number),
             Method::TxRollback => self.tx_rollback(turn, number),
             // Clients answer our basic.cancel and channel.flow with these; there is nothing to do.
-            Method::BasicCancelOk(_) | Method::ChannelFlowOk(_) | Method::ChannelCloseOk => Ok(()),
-            method => {
-                let text = format!("unexpected method {}", method.name());
-                Err(Fault::connection(ReplyCode::CommandInvalid, text))
-            }
+            Method::BasicCancelOk(_) | Method::ChannelFlowOk(_) => Ok(()),
+            _ => Err(Fault::connection(
+                ReplyCode::CommandInvalid,
+                "unimplemented method",
+            )),
         }
     }
 
     /// On a number that is not in use only `channel.open` may come; late frames of a channel that the client
     /// closed cannot, for it waited for our close-ok.
     fn handle_unopened(&mut self, turn: &mut Turn<'_>, frame: &Frame<'_>) -> Result<(), Fault> {
-        let not_open = || Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'");
         if frame.kind != FrameKind::Method {
-            return Err(not_open());
+            return Err(not_a_method());
         }
         let method = Method::decode(frame.payload)?;
         match method {
             Method::ChannelOpen => self.open_channel(turn, frame.channel),
-            // Our close-ok and theirs crossed.
-            Method::ChannelCloseOk => Ok(()),
-            method => Err(not_open().blame(method.id())),
+            method => {
+                let text = "expected 'channel.open'";
+                Err(Fault::connection(ReplyCode::ChannelError, text).blame(method.id()))
+            }
         }
     }
 
@@ -223,16 +219,22 @@ impl Session {
         Ok(())
     }
 
-    fn handle_closing_channel(&mut self, turn: &mut Turn<'_>, frame: &Frame<'_>) {
+    fn handle_closing_channel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Fault> {
         if frame.kind != FrameKind::Method {
-            return;
+            return Ok(());
         }
         match Method::decode(frame.payload) {
             Ok(Method::ChannelCloseOk) => drop(self.channels.remove(frame.channel)),
             // Their close crossed ours: each side answers the other's.
             Ok(Method::ChannelClose(_)) => turn.say(frame.channel, &Method::ChannelCloseOk),
+            Ok(method @ Method::ChannelOpen) => return Err(second_open().blame(method.id())),
             _ => {}
         }
+        Ok(())
     }
 
     /// Closes a channel for a broken rule.
@@ -271,7 +273,8 @@ impl Session {
         if let Some(reply) = channel.reply_consumer.take() {
             self.close_reply_consumer(&reply);
         }
-        let consumers: Vec<ConsumerId> = channel.consumers.drain().map(|(_, id)| id).collect();
+        let consumers = channel.consumer_ids();
+        channel.consumers.clear();
         // First cancel, so that what is requeued does not come straight back.
         for id in &consumers {
             self.stop_consumer(turn, *id);
@@ -352,4 +355,14 @@ impl Session {
         turn.say(number, &Method::TxSelectOk);
         Ok(())
     }
+}
+
+fn second_open() -> Fault {
+    Fault::connection(ReplyCode::ChannelError, "second 'channel.open' seen")
+}
+
+/// Content where a method was due.
+pub(crate) fn not_a_method() -> Fault {
+    let text = "expected method frame, got non method frame instead";
+    Fault::connection(ReplyCode::UnexpectedFrame, text)
 }

@@ -74,11 +74,23 @@ impl Output {
             self.written <= self.bytes.len(),
             "more written than there was"
         );
+        if self.written >= BYTES_KEPT && self.written * 2 >= self.bytes.len() {
+            self.forget_written();
+        }
         if self.written == self.bytes.len() && self.barriers.is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(BYTES_KEPT);
             self.written = 0;
         }
+    }
+
+    /// Moves what is unwritten to the front. Each byte is moved once at most for every byte written.
+    fn forget_written(&mut self) {
+        self.bytes.drain(..self.written);
+        for (offset, _) in &mut self.barriers {
+            *offset -= self.written;
+        }
+        self.written = 0;
     }
 
     /// Drops everything held back: what it promised will not come true.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::message::Message;
 use broker::queue::ConsumerId;
 use metadata::topology::Name;
-use node::replies::REPLY_TO;
+use node::replies::{REPLY_TO, Replies};
 
 use super::consume::{Consumer, Source};
 use super::fault::Fault;
@@ -58,15 +58,12 @@ impl Session {
         self.node.replies.close(&reply.name);
     }
 
-    /// Gives a message to a reply address, if `routing_key` is one.
+    /// Gives a message to the reply address that `routing_key` is; whether it has the form of one.
     pub(crate) fn deliver_reply(&self, routing_key: &str, message: &Message) -> bool {
-        match self.node.replies.find(routing_key) {
-            Some(target) => {
-                target.deliver(message);
-                true
-            }
-            None => false,
+        if let Some(target) = self.node.replies.find(routing_key) {
+            target.deliver(message);
         }
+        Replies::is_address(routing_key)
     }
 
     /// Whether a passive declare of `name` finds a reply address: repliers ask whether the requester is there.

@@ -217,7 +217,7 @@ impl Session {
         declare: &QueueDeclare<'_>,
     ) -> Result<(), Fault> {
         let (name, ready, consumers, ticket) = if declare.passive {
-            self.declare_queue_passively(turn, number, declare)?
+            self.declare_queue_passively(declare)?
         } else {
             self.declare_queue(turn, declare)?
         };
@@ -234,13 +234,12 @@ impl Session {
     }
 
     fn declare_queue_passively(
-        &mut self,
-        _turn: &mut Turn<'_>,
-        number: u16,
+        &self,
         declare: &QueueDeclare<'_>,
     ) -> Result<(Name, u64, u32, Ticket), Fault> {
-        let name = self.queue_name(number, declare.queue)?;
-        if name.starts_with(REPLY_TO) && self.is_reply_address(&name) {
+        // An empty name does not mean the queue declared last here: RabbitMQ looks for a queue without a name.
+        let name: Name = strip_line_breaks(declare.queue).into();
+        if self.is_reply_address(&name) {
             return Ok((name, 0, 1, Ticket::NONE));
         }
         self.check(PermissionKind::Configure, "queue", &name)?;
@@ -256,6 +255,8 @@ impl Session {
     ) -> Result<(Name, u64, u32, Ticket), Fault> {
         let name: Name = match &*strip_line_breaks(declare.queue) {
             "" => node::names::unique("amq.gen").into(),
+            // Repliers and requesters may declare the pseudo-queue; there is nothing to make.
+            REPLY_TO => return Ok((REPLY_TO.into(), 0, 1, Ticket::NONE)),
             name => {
                 if self.vhost.find_queue(name).is_err() {
                     check_reserved("queue", name)?;
@@ -278,6 +279,12 @@ impl Session {
             auto_delete: declare.auto_delete,
             arguments,
         };
+        if declare.queue.is_empty()
+            && text_argument(&spec.arguments, "x-queue-type") == Some("quorum")
+        {
+            let text = "Cannot declare a server-named queue for type rabbit_quorum_queue";
+            return Err(Fault::precondition(text));
+        }
         let declared = self.vhost.declare_queue(turn.now_ms, spec, self.entry.id)?;
         self.owns_queues |= declare.exclusive;
         let counts = declared.cell.counts();
@@ -311,6 +318,10 @@ impl Session {
         number: u16,
         bind: &QueueBind<'_>,
     ) -> Result<(), Fault> {
+        let name = self.queue_name(number, bind.queue)?;
+        if let Ok(cell) = self.vhost.find_queue(&name) {
+            cell.check_owner(self.entry.id, &self.vhost.name)?;
+        }
         let arguments = bind.arguments.to_owned();
         let spec = self.queue_binding(
             number,
@@ -363,9 +374,6 @@ impl Session {
         self.check_not_default(&exchange)?;
         self.check(PermissionKind::Write, "queue", &name)?;
         self.check_binding_source(&exchange, &routing_key)?;
-        if let Ok(cell) = self.vhost.find_queue(&name) {
-            cell.check_owner(self.entry.id, &self.vhost.name)?;
-        }
         Ok(BindingSpec {
             source: exchange.into(),
             destination: Destination::Queue(name),

@@ -36,6 +36,13 @@ impl UnackedTags {
         self.live
     }
 
+    /// Those that consumers hold, without what `basic.get` fetched.
+    pub(crate) fn held_by_consumers(&self) -> u32 {
+        let live = self.entries.iter().filter_map(|(_, entry)| entry.as_ref());
+        live.filter(|unacked| unacked.consumer != ConsumerId::NONE)
+            .count() as u32
+    }
+
     /// Adds a delivery; its tag is higher than all before.
     pub(crate) fn push(&mut self, unacked: Unacked) {
         debug_assert!(
