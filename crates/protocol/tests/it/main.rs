@@ -1,0 +1,7 @@
+//! Whole conversations in memory: bytes in, bytes out, no sockets, and a clock that the tests move.
+//!
+//! [`pair`] has the two ends, [`script`] their words. The rest is a file for each part of a conversation.
+
+mod handshake;
+mod pair;
+mod script;
