@@ -2,6 +2,10 @@
 //!
 //! [`pair`] has the two ends, [`script`] their words. The rest is a file for each part of a conversation.
 
+mod bounds;
+mod content;
+mod delivery;
 mod handshake;
+mod memory;
 mod pair;
 mod script;

@@ -236,6 +236,16 @@ impl Client<'_> {
         self.send(&bytes);
     }
 
+    /// Sends bytes that the broker does not look at yet.
+    pub(crate) fn send_only(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Says a line that the broker does not look at yet.
+    pub(crate) fn say_only(&mut self, line: &str) {
+        script::encode(&mut self.input, line, self.frame_max);
+    }
+
     /// Says lines and checks all that comes back.
     pub(crate) fn ask(&mut self, lines: &str, answers: &[&str]) {
         self.say(lines);
@@ -282,11 +292,6 @@ impl Client<'_> {
     /// Input that the broker did not want to read.
     pub(crate) fn unread_bytes(&self) -> usize {
         self.input.len()
-    }
-
-    /// Bytes that the broker wrote and the client did not look at.
-    pub(crate) fn heard_bytes(&self) -> usize {
-        self.output.len()
     }
 
     /// Forgets what was heard, without reading it.
