@@ -3,7 +3,7 @@
 use wire::amqp091::frame::{encode_body, encode_content_header, encode_method};
 use wire::amqp091::method::{BasicPublish, ConnectionClose, Method};
 
-use crate::pair::{Login, World, handshake};
+use crate::pair::{Login, World, frame_ends, handshake};
 use crate::script;
 
 /// A whole session, from the header to the close, and what it hears after the handshake.
@@ -150,12 +150,10 @@ fn contents_of_channels_may_interleave() {
         script::encode(&mut bytes, &line, 9);
         parts.push(bytes);
     }
-    let ends = parts.iter().map(|bytes| crate::pair::frame_ends(bytes));
-    let ends: Vec<_> = ends.collect();
+    let ends: Vec<_> = parts.iter().map(|bytes| frame_ends(bytes)).collect();
     let mut from = [0, 0];
-    for index in 0..ends[0].len() {
-        for channel in [1, 0] {
-            let end = ends[channel][index];
+    for (first, second) in ends[0].iter().zip(&ends[1]) {
+        for (channel, end) in [(1, *second), (0, *first)] {
             client.send(&parts[channel][from[channel]..end]);
             from[channel] = end;
         }

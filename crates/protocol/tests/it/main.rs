@@ -2,10 +2,14 @@
 //!
 //! [`pair`] has the two ends, [`script`] their words. The rest is a file for each part of a conversation.
 
+mod access;
 mod bounds;
 mod content;
 mod delivery;
+mod expiry;
 mod handshake;
 mod memory;
 mod pair;
+mod publishing;
+mod random;
 mod script;
