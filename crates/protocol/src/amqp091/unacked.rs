@@ -114,3 +114,6 @@ impl UnackedTags {
         all.into_iter().for_each(|unacked| self.push(unacked));
     }
 }
+
+#[cfg(test)]
+mod tests;
