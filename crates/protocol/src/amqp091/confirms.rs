@@ -65,3 +65,6 @@ impl Confirms {
         self.answered = number;
     }
 }
+
+#[cfg(test)]
+mod tests;

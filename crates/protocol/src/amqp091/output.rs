@@ -111,37 +111,4 @@ impl Output {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn append(output: &mut Output, text: &str) {
-        output.buffer().extend_from_slice(text.as_bytes());
-    }
-
-    #[test]
-    fn a_barrier_holds_back_what_follows() {
-        let mut output = Output::default();
-        append(&mut output, "free");
-        output.hold_until(Ticket(2));
-        append(&mut output, "held");
-        output.hold_until(Ticket(1));
-        append(&mut output, "+");
-        assert_eq!(output.writable(Ticket(1)), b"free");
-        output.advance(4);
-        assert_eq!(output.writable(Ticket(1)), b"");
-        assert_eq!(output.writable(Ticket(2)), b"held+");
-        output.advance(5);
-        assert!(output.is_empty());
-    }
-
-    #[test]
-    fn what_is_held_can_be_dropped() {
-        let mut output = Output::default();
-        append(&mut output, "free");
-        output.hold_until(Ticket(2));
-        append(&mut output, "held");
-        output.drop_held();
-        append(&mut output, "!");
-        assert_eq!(output.writable(Ticket(0)), b"free!");
-    }
-}
+mod tests;

@@ -121,3 +121,6 @@ impl UnackedTags {
         all.into_iter().for_each(|unacked| self.push(unacked));
     }
 }
+
+#[cfg(test)]
+mod tests;

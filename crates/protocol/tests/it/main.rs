@@ -1,0 +1,15 @@
+//! Whole conversations in memory: bytes in, bytes out, no sockets, and a clock that the tests move.
+//!
+//! [`pair`] has the two ends, [`script`] their words. The rest is a file for each part of a conversation.
+
+mod access;
+mod bounds;
+mod content;
+mod delivery;
+mod expiry;
+mod handshake;
+mod memory;
+mod pair;
+mod publishing;
+mod random;
+mod script;
