@@ -425,6 +425,7 @@ impl QueueCell {
             return Some(Err(counts));
         }
         state.deleted = true;
+        self.timers.cancel(state.scheduled_ms, self.id);
         let State {
             queue,
             effects,

@@ -320,6 +320,10 @@ impl Connection {
         {
             // What was promised after the barrier will not come true. Say so instead of it.
             self.output.drop_held();
+            if matches!(self.phase, Phase::Closed) {
+                // The client closed meanwhile: it is told that, and not what will never be.
+                encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
+            }
             let text = format!("the catalog cannot be written: {failure}");
             self.raise(now_ms, &Fault::connection(ReplyCode::InternalError, text));
         }

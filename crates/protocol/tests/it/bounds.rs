@@ -85,8 +85,8 @@ fn cancelling_one_consumer_does_not_pour_out_the_queue_of_another() {
         consumer.pump();
     }
     let before = ready(&world);
-    consumer.set_reads(true);
     consumer.set_room(0);
+    consumer.set_reads(true);
     consumer.say("[1] basic.cancel o");
     consumer.pump();
     let poured = (before - ready(&world)) * 10_000;

@@ -212,7 +212,10 @@ fn content_out_of_order_closes_the_connection() {
     );
     let mut long = Vec::new();
     encode_body(&mut long, 1, b"longer", 4096);
-    refused(&[method.clone(), header, long].concat(), answer);
+    refused(
+        &[method.clone(), header, long].concat(),
+        "[0] connection.close 501 FRAME_ERROR - content body frame exceeds remaining content size",
+    );
     let mut queue_class = method;
     encode_content_header(&mut queue_class, 1, 50, 5, &[0, 0]);
     refused(&queue_class, answer);

@@ -133,7 +133,7 @@ fn mechanisms() {
     let tune = "[0] connection.tune 2047 131072 60";
     let cases: [(&str, Vec<u8>, &str); 7] = [
         ("PLAIN", b"\0guest\0guest".to_vec(), tune),
-        ("PLAIN", b"ignored\0guest\0guest".to_vec(), tune),
+        ("PLAIN", b"other\0guest\0guest".to_vec(), "501|502"),
         ("AMQPLAIN", table.encode(), tune),
         ("ANONYMOUS", b"anyone".to_vec(), tune),
         ("PLAIN", b"guest".to_vec(), "501|502"),

@@ -345,7 +345,7 @@ impl Client<'_> {
 
     /// Whether the broker closed the socket.
     pub(crate) fn is_closed(&self) -> bool {
-        self.connection.is_closed()
+        self.connection.is_finished()
     }
 }
 

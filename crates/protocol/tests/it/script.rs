@@ -143,7 +143,7 @@ fn connection_method<'a>(name: &str, words: &Words<'a>) -> Option<Method<'a>> {
             active: !words.has("inactive"),
         }),
         "confirm.select" => Method::ConfirmSelect(ConfirmSelect {
-            no_wait: words.has("no-wait"),
+            nowait: words.has("no-wait"),
         }),
         "tx.select" => Method::TxSelect,
         "tx.commit" => Method::TxCommit,
@@ -155,28 +155,28 @@ fn connection_method<'a>(name: &str, words: &Words<'a>) -> Option<Method<'a>> {
 fn topology_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> Option<Method<'a>> {
     let (first, second, third) = (words.name(0), words.name(1), words.name(2));
     let (passive, durable) = (words.has("passive"), words.has("durable"));
-    let (auto_delete, no_wait) = (words.has("auto-delete"), words.has("no-wait"));
+    let (auto_delete, nowait) = (words.has("auto-delete"), words.has("no-wait"));
     Some(match name {
         "exchange.declare" => Method::ExchangeDeclare(ExchangeDeclare {
             exchange: first,
-            type_: second,
+            r#type: second,
             passive,
             durable,
             auto_delete,
             internal: words.has("internal"),
-            no_wait,
+            nowait,
             arguments,
         }),
         "exchange.delete" => Method::ExchangeDelete(ExchangeDelete {
             exchange: first,
             if_unused: words.has("if-unused"),
-            no_wait,
+            nowait,
         }),
         "exchange.bind" => Method::ExchangeBind(ExchangeBind {
             destination: first,
             source: second,
             routing_key: third,
-            no_wait,
+            nowait,
             arguments,
         }),
         "queue.declare" => Method::QueueDeclare(QueueDeclare {
@@ -185,14 +185,14 @@ fn topology_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> O
             durable,
             exclusive: words.has("exclusive"),
             auto_delete,
-            no_wait,
+            nowait,
             arguments,
         }),
         "queue.bind" => Method::QueueBind(QueueBind {
             queue: first,
             exchange: second,
             routing_key: third,
-            no_wait,
+            nowait,
             arguments,
         }),
         "queue.unbind" => Method::QueueUnbind(QueueUnbind {
@@ -203,20 +203,20 @@ fn topology_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> O
         }),
         "queue.purge" => Method::QueuePurge(QueuePurge {
             queue: first,
-            no_wait,
+            nowait,
         }),
         "queue.delete" => Method::QueueDelete(QueueDelete {
             queue: first,
             if_unused: words.has("if-unused"),
             if_empty: words.has("if-empty"),
-            no_wait,
+            nowait,
         }),
         _ => return None,
     })
 }
 
 fn basic_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> Option<Method<'a>> {
-    let (no_wait, no_ack, requeue) = (
+    let (nowait, no_ack, requeue) = (
         words.has("no-wait"),
         words.has("no-ack"),
         words.has("requeue"),
@@ -233,12 +233,12 @@ fn basic_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> Opti
             no_local: false,
             no_ack,
             exclusive: words.has("exclusive"),
-            no_wait,
+            nowait,
             arguments,
         }),
         "basic.cancel" => Method::BasicCancel(BasicCancel {
             consumer_tag: words.name(0),
-            no_wait,
+            nowait,
         }),
         "basic.get" => Method::BasicGet(BasicGet {
             queue: words.name(0),
