@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use broker::queue::{ConsumerId, ConsumerOptions, Settlement};
+use broker::queue::{ConsumerId, ConsumerOptions, QueueKind, Settlement};
 use broker::queue_arguments;
 use metadata::identity::PermissionKind;
 use metadata::topology::Name;
@@ -351,6 +351,7 @@ impl Session {
         let name = self.queue_name(number, get.queue)?;
         self.check(PermissionKind::Read, "queue", &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
+        check_get(&cell, &self.vhost.name)?;
         let (got, aftermath) = cell.get(turn.now_ms, get.no_ack);
         self.vhost.conclude(turn.now_ms, &cell, aftermath);
         let Some((delivery, ready)) = got else {
@@ -385,4 +386,18 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A quorum queue with a single active consumer is not for `basic.get` (RabbitMQ 4.3).
+fn check_get(cell: &QueueCell, vhost: &str) -> Result<(), Fault> {
+    let options = cell.options();
+    if options.kind != QueueKind::Quorum || !options.single_active_consumer {
+        return Ok(());
+    }
+    let name = &cell.spec.name;
+    let text = format!(
+        "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are \
+         not supported by <<\"quorum\">> queues with single active consumer"
+    );
+    Err(Fault::channel(ReplyCode::ResourceLocked, text))
 }

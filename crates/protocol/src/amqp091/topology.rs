@@ -318,10 +318,6 @@ impl Session {
         number: u16,
         bind: &QueueBind<'_>,
     ) -> Result<(), Fault> {
-        let name = self.queue_name(number, bind.queue)?;
-        if let Ok(cell) = self.vhost.find_queue(&name) {
-            cell.check_owner(self.entry.id, &self.vhost.name)?;
-        }
         let arguments = bind.arguments.to_owned();
         let spec = self.queue_binding(
             number,
@@ -330,6 +326,12 @@ impl Session {
             bind.routing_key,
             arguments,
         )?;
+        if let Destination::Queue(name) = &spec.destination
+            && self.vhost.find_exchange(&spec.source).is_ok()
+            && let Ok(cell) = self.vhost.find_queue(name)
+        {
+            cell.check_owner(self.entry.id, &self.vhost.name)?;
+        }
         let ticket = self.vhost.bind(turn.now_ms, spec)?;
         if !bind.nowait {
             turn.say_when(ticket, number, &Method::QueueBindOk);
