@@ -1,6 +1,7 @@
 //! A connection: the phases of its life, its input loop, and what wakes it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use node::catalog::Ticket;
@@ -59,6 +60,7 @@ pub(crate) struct Tuned {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
     pub(crate) properties: FieldTable,
+    pub(crate) mechanism: String,
     pub(crate) understands_blocked: bool,
     pub(crate) understands_cancel: bool,
     pub(crate) understands_auth_failure: bool,
@@ -244,6 +246,7 @@ impl Connection {
             return false;
         };
         session.publishes = true;
+        session.entry.blocked.store(true, Ordering::Relaxed);
         self.say_blocked();
         true
     }
@@ -376,6 +379,7 @@ impl Connection {
             }
             return;
         }
+        session.entry.blocked.store(false, Ordering::Relaxed);
         self.paused = false;
         if std::mem::take(&mut self.blocked_said) {
             encode_method(self.output.buffer(), 0, &Method::ConnectionUnblocked);
