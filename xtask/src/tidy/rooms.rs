@@ -58,7 +58,7 @@ pub(super) static ROOMS: [Room; 11] = [
         &[Wall::Network],
     ),
     room("protocol", &["broker", "metadata", "node", "wire"], &PURE),
-    room("server", &["node", "protocol", "wire"], &[]),
+    room("server", &["metadata", "node", "protocol", "wire"], &[]),
     room(
         "leveret",
         &[
