@@ -97,7 +97,13 @@ fn who_is_connected() {
     expect(&mut client, "basic.deliver");
     let counts = "list_queues name messages_ready messages_unacknowledged consumers message_bytes";
     assert_eq!(broker.ctl(counts), "q\t0\t1\t1\t4\n");
+    assert_eq!(broker.ctl("list_channels messages_unacknowledged"), "1\n");
+    // Work on another channel does not hide what was done on the first.
+    client.open_channel(2);
     client.send(1, "basic.ack delivery_tag=1", b"").unwrap();
+    client.call(2, "basic.qos prefetch_count=5").unwrap();
+    let counts_of_channels = "list_channels number messages_unacknowledged prefetch_count";
+    assert_eq!(broker.ctl(counts_of_channels), "1\t0\t7\n2\t0\t5\n");
     call(&mut client, r#"basic.cancel consumer_tag="c""#);
     assert_eq!(broker.ctl(counts), "q\t0\t0\t0\t0\n");
     assert_eq!(broker.ctl("list_consumers"), "");

@@ -57,6 +57,8 @@ const DURABLE: &[&str] = &[
 /// Declarations that do not.
 const TRANSIENT: &[&str] = &[
     r#"exchange.declare exchange="x.transient" type="direct""#,
+    r#"queue.declare queue="transient""#,
+    r#"queue.bind queue="transient" exchange="x.direct" routing_key="k""#,
     r#"queue.declare queue="mine" durable exclusive"#,
     r#"queue.declare queue="gone" exclusive auto_delete"#,
     r#"queue.bind queue="plain" exchange="x.transient" routing_key="k""#,
