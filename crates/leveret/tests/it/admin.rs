@@ -164,7 +164,7 @@ fn connections_are_closed_one_by_one_or_all() {
 fn the_broker_itself() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path());
-    let _client = broker.client();
+    let client = broker.client();
     assert_eq!(broker.ctl("ping"), "Ping succeeded\n");
     let version = format!("{}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(broker.ctl("version"), version);
@@ -185,6 +185,7 @@ fn the_broker_itself() {
         assert!(help.contains(verb), "{verb} in {help}");
     }
     let path = dir.path().to_str().unwrap().to_owned();
+    drop(client);
     broker.stop();
     let output = run(&["ctl", "--data-dir", &path, "ping"]);
     assert_eq!(output.status.code(), Some(69));

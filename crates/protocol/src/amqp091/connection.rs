@@ -147,7 +147,7 @@ impl Connection {
     /// alarm holds up its publishes.
     pub fn wants_input(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
-            && !self.paused
+            && !self.is_blocked()
             && self.output.len() < OUTPUT_BYTES_HIGH
             && !self.is_delaying()
     }
@@ -470,9 +470,10 @@ impl Connection {
         }
     }
 
-    /// Whether clients are blocked right now, for listings and tests.
+    /// Whether an alarm holds up what the client sends. Not while we close: what it published before its answer
+    /// is thrown away, so that nothing keeps the answer from being read.
     pub fn is_blocked(&self) -> bool {
-        self.paused
+        self.paused && matches!(self.phase, Phase::Open(_))
     }
 }
 
