@@ -101,6 +101,7 @@ impl Server {
             clock,
             data_dir: data_dir.canonicalize()?,
             amqp: local_addresses(&amqp),
+            changing: Default::default(),
         });
         Ok(Server {
             node,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use node::catalog::Ticket;
 use node::node::Node;
 use node::vhost::Vhost;
+use parking_lot::Mutex;
 
 use super::protocol::{Failure, Listener, Request, Response, Status};
 use crate::clock::Clock;
@@ -22,6 +23,8 @@ pub struct Broker {
     pub data_dir: PathBuf,
     /// Where AMQP is served.
     pub amqp: Vec<SocketAddr>,
+    /// Held by whoever changes something: permissions are not set in a vhost while it is deleted.
+    pub changing: Mutex<()>,
 }
 
 /// What to say, once the ticket is durable.
@@ -43,7 +46,8 @@ impl Answer {
 }
 
 impl Broker {
-    /// Carries a request out, or says why not. It does not wait: what it changed holds in memory already.
+    /// Carries a request out, or says why not. What it changed holds in memory already. A vhost with very many
+    /// queues takes its time to delete, so call this where waiting does no harm.
     pub(super) fn answer(&self, request: Request) -> Result<Answer, Failure> {
         use Request as R;
         match request {
@@ -56,7 +60,10 @@ impl Broker {
             | R::SetPermissions { .. }
             | R::ClearPermissions { .. }
             | R::SetTopicPermissions { .. }
-            | R::ClearTopicPermissions { .. } => self.change_identities(request),
+            | R::ClearTopicPermissions { .. } => {
+                let _alone = self.changing.lock();
+                self.change_identities(request)
+            }
             R::ListUsers { .. }
             | R::ListVhosts { .. }
             | R::ListPermissions { .. }
@@ -74,7 +81,10 @@ impl Broker {
             | R::CloseConnection { .. }
             | R::CloseAllConnections { .. }
             | R::PurgeQueue { .. }
-            | R::DeleteQueue { .. } => self.change_topology(request),
+            | R::DeleteQueue { .. } => {
+                let _alone = self.changing.lock();
+                self.change_topology(request)
+            }
             R::SetMemoryHighWatermark { permille } => {
                 self.node.memory.set_permille(permille);
                 memory::check(&self.node);

@@ -12,7 +12,7 @@ use node::node::Node;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::answer::Broker;
@@ -129,8 +129,15 @@ fn parse(line: &[u8]) -> Result<Request, String> {
 }
 
 /// Carries a request out. A change is answered once it is on disk.
-async fn respond(broker: &Broker, request: Request) -> Response {
-    match broker.answer(request) {
+async fn respond(broker: &Arc<Broker>, request: Request) -> Response {
+    // On a thread of its own: connections are accepted and timers run while a large vhost is deleted.
+    let answering = Arc::clone(broker);
+    let answer = spawn_blocking(move || answering.answer(request)).await;
+    let answer = answer.unwrap_or_else(|_| {
+        let text = "the request could not be carried out, see the log".to_owned();
+        Err(Failure::Unable(text))
+    });
+    match answer {
         Err(failure) => Response::Failed(failure),
         Ok(answer) => match wait_until_durable(&broker.node, answer.ticket).await {
             Ok(()) => answer.response,

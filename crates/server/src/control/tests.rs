@@ -18,6 +18,7 @@ fn broker(data_dir: &Path) -> std::sync::Arc<Broker> {
         clock,
         data_dir: data_dir.to_owned(),
         amqp: vec!["127.0.0.1:5672".parse().unwrap()],
+        changing: Default::default(),
     })
 }
 
