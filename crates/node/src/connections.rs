@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use metadata::topology::Name;
 use parking_lot::Mutex;
@@ -40,7 +40,13 @@ pub struct ConnectionEntry {
     pub name: Name,
     /// The name the client gave in its properties.
     pub user_provided_name: Option<String>,
-    /// The client's address and port.
+    /// Our address.
+    pub local_host: String,
+    /// Our port.
+    pub local_port: u16,
+    /// How it logged in: `PLAIN` for example.
+    pub auth_mechanism: String,
+    /// The client's address.
     pub peer_host: String,
     /// The client's port.
     pub peer_port: u16,
@@ -58,6 +64,8 @@ pub struct ConnectionEntry {
     pub client_properties: FieldTable,
     /// Since when, in milliseconds since 1970.
     pub connected_at_ms: u64,
+    /// Whether an alarm keeps it from being read: set and cleared by the connection itself.
+    pub blocked: AtomicBool,
     /// Its channels.
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelEntry>>>,
     /// Its mailbox.
@@ -109,6 +117,30 @@ impl Connections {
     /// All open connections, oldest first.
     pub fn list(&self) -> Vec<Arc<ConnectionEntry>> {
         self.open.lock().values().cloned().collect()
+    }
+
+    /// The open connection with this id.
+    pub fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionEntry>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    /// Tells every connection for which `which` holds to close because someone wants it so; how many.
+    /// The client reads `CONNECTION_FORCED - ` and the explanation, cut to what a short string holds.
+    pub fn force_close(
+        &self,
+        explanation: &str,
+        which: impl Fn(&ConnectionEntry) -> bool,
+    ) -> usize {
+        /// AMQP's `connection-forced`.
+        const CONNECTION_FORCED: u16 = 320;
+        let mut text = format!("CONNECTION_FORCED - {explanation}");
+        if text.len() > 255 {
+            // RabbitMQ ends a text that does not fit a short string with three dots.
+            let end = (0..=252).rev().find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or_default());
+            text.push_str("...");
+        }
+        self.close(CONNECTION_FORCED, &text, which)
     }
 
     /// Tells every connection for which `which` holds to close; how many.

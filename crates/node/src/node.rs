@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use broker::queue::ConsumerId;
 use hashbrown::HashMap;
+use metadata::identity::VhostSpec;
 use metadata::topology::Name;
 use parking_lot::RwLock;
 
@@ -89,9 +90,9 @@ impl Node {
         let refused = |what: &str, vhost: &str, text: String| {
             tracing::error!(vhost, "a stored {what} was not restored: {text}");
         };
-        for vhost in &stored.vhosts {
-            let name = Arc::clone(&vhost.name);
-            let restored = Vhost::new(Arc::clone(&name), self.shared.clone());
+        for spec in stored.vhosts {
+            let name = Arc::clone(&spec.name);
+            let restored = Vhost::new(spec, self.shared.clone());
             self.vhosts.write().insert(name, restored);
         }
         for (vhost, spec) in stored.exchanges {
@@ -130,23 +131,22 @@ impl Node {
     }
 
     /// Adds a vhost; `None` if it is there already.
-    pub fn add_vhost(&self, record: metadata::identity::VhostSpec) -> Option<Ticket> {
+    pub fn add_vhost(&self, spec: VhostSpec) -> Option<Ticket> {
         let mut vhosts = self.vhosts.write();
-        if vhosts.contains_key(&record.name) {
+        if vhosts.contains_key(&spec.name) {
             return None;
         }
-        let name = Arc::clone(&record.name);
-        vhosts.insert(Arc::clone(&name), Vhost::new(name, self.shared.clone()));
-        Some(self.catalog.write(Change::PutVhost(record)))
+        let vhost = Vhost::new(spec.clone(), self.shared.clone());
+        vhosts.insert(Arc::clone(&spec.name), vhost);
+        Some(self.catalog.write(Change::PutVhost(spec)))
     }
 
     /// Deletes a vhost with all in it, closing its connections; `None` if it is not there.
     pub fn delete_vhost(&self, name: &str) -> Option<Ticket> {
         let vhost = self.vhosts.write().remove(name)?;
+        let text = format!("vhost '{name}' is down");
         self.connections
-            .close(320, &format!("vhost '{name}' is down"), |entry| {
-                &*entry.vhost == name
-            });
+            .force_close(&text, |entry| *entry.vhost == *name);
         vhost.close();
         self.identities.forget_vhost(name);
         Some(self.catalog.write(Change::DeleteVhost {

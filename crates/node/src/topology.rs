@@ -14,6 +14,8 @@ use crate::queue_cell::QueueCell;
 pub struct Topology {
     /// Exchanges and bindings.
     pub router: Router,
+    /// The vhost is deleted: nothing may be declared any more, for the next of its name would inherit it.
+    pub closed: bool,
     queues: HashMap<Name, Arc<QueueCell>>,
     queues_by_id: HashMap<QueueId, Arc<QueueCell>>,
 }
@@ -34,6 +36,11 @@ impl Topology {
         let mut queues: Vec<_> = self.queues.values().cloned().collect();
         queues.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         queues
+    }
+
+    /// How many queues there are.
+    pub fn queue_len(&self) -> usize {
+        self.queues.len()
     }
 
     /// Makes a queue known, to the router too.

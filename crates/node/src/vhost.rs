@@ -15,6 +15,7 @@ use broker::router::{
     Declared, DeleteError, QueueId, Refusal as RouterRefusal, Removed, Routable, RouteError,
     RouteScratch,
 };
+use metadata::identity::VhostSpec;
 use metadata::topology::{BindingSpec, Destination, ExchangeSpec, Name, QueueSpec};
 use parking_lot::RwLock;
 use wire::amqp091::properties::Properties;
@@ -58,6 +59,8 @@ pub struct DeleteQueueIf {
 pub struct Vhost {
     /// Its name.
     pub name: Name,
+    /// As it was declared.
+    pub spec: VhostSpec,
     shared: Shared,
     topology: RwLock<Topology>,
     epoch: AtomicU64,
@@ -66,9 +69,10 @@ pub struct Vhost {
 
 impl Vhost {
     /// A vhost with nothing but the predeclared exchanges.
-    pub fn new(name: Name, shared: Shared) -> Arc<Self> {
+    pub fn new(spec: VhostSpec, shared: Shared) -> Arc<Self> {
         Arc::new_cyclic(|this| Vhost {
-            name,
+            name: Arc::clone(&spec.name),
+            spec,
             shared,
             topology: RwLock::default(),
             epoch: AtomicU64::new(1),
@@ -92,6 +96,20 @@ impl Vhost {
         // Still under the lock: whoever sees the new epoch finds the new topology behind the lock.
         self.epoch.fetch_add(1, Ordering::Release);
         result
+    }
+
+    /// Changes the topology unless the vhost is deleted: its connections may not have noticed yet.
+    fn declare<R>(
+        &self,
+        declare: impl FnOnce(&mut Topology) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        self.change(|topology| match topology.closed {
+            true => Err(Refusal::new(
+                RefusalKind::NotFound,
+                format!("vhost '{}' not found", self.name),
+            )),
+            false => declare(topology),
+        })
     }
 
     fn write(&self, change: Change) -> Ticket {
@@ -121,22 +139,37 @@ impl Vhost {
     pub fn declare_queue(
         &self,
         now_ms: u64,
-        spec: QueueSpec,
+        mut spec: QueueSpec,
         connection: ConnectionId,
     ) -> Result<DeclaredQueue, Refusal> {
+        self.apply_default_queue_type(&mut spec);
         if let Ok(cell) = self.find_queue(&spec.name) {
             return self.redeclare_queue(now_ms, cell, &spec, connection);
         }
         let options = queue_arguments::parse(&spec, &self.name)
             .map_err(|error| Refusal::precondition(error.to_string()))?;
-        let made = self.change(|topology| match topology.queue(&spec.name) {
-            // Somebody was quicker.
-            Some(cell) => Err(Arc::clone(cell)),
-            None => Ok(self.insert_queue(topology, now_ms, spec.clone(), options, connection)),
-        });
+        let made = self.declare(|topology| {
+            Ok(match topology.queue(&spec.name) {
+                // Somebody was quicker.
+                Some(cell) => Err(Arc::clone(cell)),
+                None => Ok(self.insert_queue(topology, now_ms, spec.clone(), options, connection)),
+            })
+        })?;
         match made {
             Ok(declared) => Ok(declared),
             Err(cell) => self.redeclare_queue(now_ms, cell, &spec, connection),
+        }
+    }
+
+    /// A queue declared without a type gets the vhost's, unless its other properties forbid that: quorum
+    /// queues and streams are durable and belong to nobody (RabbitMQ's rule).
+    fn apply_default_queue_type(&self, spec: &mut QueueSpec) {
+        const TYPE: &str = "x-queue-type";
+        if let Some(kind) = &self.spec.default_queue_type
+            && spec.arguments.find(TYPE).is_none()
+            && (kind == "classic" || (spec.durable && !spec.exclusive && !spec.auto_delete))
+        {
+            spec.arguments.set(TYPE, kind.as_str());
         }
     }
 
@@ -321,7 +354,7 @@ impl Vhost {
     /// Declares an exchange: finds an equal one or makes it.
     pub fn declare_exchange(&self, spec: ExchangeSpec) -> Result<Ticket, Refusal> {
         let durable = spec.durable;
-        self.change(|topology| {
+        self.declare(|topology| {
             let created = topology
                 .router
                 .declare_exchange(spec.clone())
@@ -350,7 +383,7 @@ impl Vhost {
 
     /// Binds. Binding again what is bound succeeds.
     pub fn bind(&self, now_ms: u64, spec: BindingSpec) -> Result<Ticket, Refusal> {
-        let (ticket, replay) = self.change(|topology| {
+        let (ticket, replay) = self.declare(|topology| {
             let bound = topology
                 .router
                 .bind(spec.clone())
@@ -438,6 +471,7 @@ impl Vhost {
 
     /// Ends every queue, when the vhost is deleted.
     pub fn close(&self) {
+        self.change(|topology| topology.closed = true);
         for cell in self.read(|topology| topology.queues()) {
             self.remove_queue(&cell, |_| true);
         }

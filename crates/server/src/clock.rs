@@ -30,6 +30,11 @@ impl Clock {
         self.started_ms + self.started.elapsed().as_millis() as u64
     }
 
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// When it will be `at_ms`. A time past is now or earlier.
     pub fn instant_at(&self, at_ms: u64) -> Instant {
         let ahead_ms = at_ms.saturating_sub(self.started_ms);

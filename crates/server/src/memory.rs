@@ -2,6 +2,21 @@
 
 use std::fs;
 
+use node::alarms::Alarm;
+use node::node::Node;
+
+/// Sets or clears the memory alarm. Does nothing where the system does not say how much there is.
+pub(crate) fn check(node: &Node) {
+    if let (Some(limit_bytes), Some(resident_bytes)) = (limit_bytes(node), resident_bytes()) {
+        node.set_alarm(Alarm::Memory, limit_bytes < resident_bytes);
+    }
+}
+
+/// Bytes of memory that this process may hold before publishers are blocked.
+pub(crate) fn limit_bytes(node: &Node) -> Option<u64> {
+    total_bytes().map(|total_bytes| node.memory.limit_bytes(total_bytes))
+}
+
 /// Bytes of memory the machine, or the control group around us, has.
 pub(crate) fn total_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {

@@ -3,11 +3,10 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node::alarms::Alarm;
 use node::catalog::CatalogError;
 use node::node::Node;
 use node::settings::Settings;
@@ -16,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
+use crate::control;
 use crate::memory;
 use crate::workers::Workers;
 
@@ -49,6 +49,14 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The control socket cannot be made.
+    #[error("cannot make the control socket in {}: {error}", data_dir.display())]
+    Control {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The system gives no threads or timers.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -60,6 +68,8 @@ pub struct Server {
     clock: Clock,
     workers: Workers,
     amqp: Vec<TcpListener>,
+    control: control::Listener,
+    broker: Arc<control::Broker>,
 }
 
 impl Server {
@@ -71,6 +81,11 @@ impl Server {
     ) -> Result<Server, StartError> {
         let clock = Clock::start();
         let node = Node::open(settings, data_dir, clock.now_ms())?;
+        // The data directory is ours from here on.
+        let control = control::Listener::bind(data_dir).map_err(|error| StartError::Control {
+            data_dir: data_dir.to_owned(),
+            error,
+        })?;
         let mut amqp = Vec::new();
         for address in &listeners.amqp {
             let listening = TcpListener::bind(address).await;
@@ -81,20 +96,26 @@ impl Server {
         }
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
+        let broker = Arc::new(control::Broker {
+            node: Arc::clone(&node),
+            clock,
+            data_dir: data_dir.canonicalize()?,
+            amqp: local_addresses(&amqp),
+            changing: Default::default(),
+        });
         Ok(Server {
             node,
             clock,
             workers,
             amqp,
+            control,
+            broker,
         })
     }
 
     /// Where AMQP is served; the port is the real one if 0 was asked for.
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
-        self.amqp
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        local_addresses(&self.amqp)
     }
 
     /// The node behind the sockets.
@@ -113,6 +134,7 @@ impl Server {
                 () = accepting => {}
                 () = self.run_timers() => {}
                 () = self.watch_memory() => {}
+                () = self.control.serve(&self.broker) => {}
             }
         }
         drop(amqp);
@@ -161,16 +183,11 @@ impl Server {
     }
 
     async fn watch_memory(&self) {
-        let Some(total_bytes) = memory::total_bytes() else {
+        if memory::total_bytes().is_none() {
             tracing::warn!("the machine's memory is not known: there will be no memory alarm");
-            return std::future::pending().await;
-        };
+        }
         loop {
-            let limit_bytes = self.node.memory.limit_bytes(total_bytes);
-            if let Some(resident_bytes) = memory::resident_bytes() {
-                self.node
-                    .set_alarm(Alarm::Memory, limit_bytes < resident_bytes);
-            }
+            memory::check(&self.node);
             tokio::select! {
                 () = sleep(MEMORY_WATCH_INTERVAL) => {}
                 () = self.node.memory.changed() => {}
@@ -179,10 +196,10 @@ impl Server {
     }
 
     async fn shut_down(mut self) {
+        drop(self.control);
         let node = &self.node;
-        node.connections.close(
-            320,
-            "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+        node.connections.force_close(
+            "broker forced connection closure with reason 'shutdown'",
             |_| true,
         );
         let all_gone = async {
@@ -196,6 +213,13 @@ impl Server {
         self.workers.stop();
         self.node.catalog.close();
     }
+}
+
+fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let addresses = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok());
+    addresses.collect()
 }
 
 /// Waits for all; listeners never end, so in practice for none.

@@ -58,7 +58,9 @@ pub(super) static ROOMS: [Room; 11] = [
         &[Wall::Network],
     ),
     room("protocol", &["broker", "metadata", "node", "wire"], &PURE),
-    room("server", &["node", "protocol", "wire"], &[]),
+    room("server", &["metadata", "node", "protocol", "wire"], &[]),
+    // Beside the house: a client that sees everything. The tests of the binary use it.
+    room("probe", &[], &[]),
     room(
         "leveret",
         &[
@@ -66,8 +68,7 @@ pub(super) static ROOMS: [Room; 11] = [
         ],
         &[],
     ),
-    // Beside the house: they see the broker as its clients do.
-    room("probe", &[], &[]),
+    // Beside the house: it sees the broker as its clients do.
     room("differential", &["probe"], &[]),
     room("xtask", &[], &[]),
 ];

@@ -178,10 +178,17 @@ fn status_text(status: &Status) -> String {
     if let Some(bytes) = status.resident_bytes {
         let _ = write!(
             out,
-            "Memory\n\nTotal memory used: {:.4} gb\n\n",
+            "Memory\n\nTotal memory used: {:.4} gb\n",
             bytes as f64 / 1e9
         );
+        if let Some(bytes) = status.memory_limit_bytes {
+            let gb = bytes as f64 / 1e9;
+            let _ = writeln!(out, "Memory high watermark: {gb:.4} gb");
+        }
+        out.push('\n');
     }
+    let alarms = status.alarms.as_deref().unwrap_or("(none)");
+    let _ = write!(out, "Alarms\n\n{alarms}\n\n");
     let _ = write!(
         out,
         "Totals\n\nConnection count: {}\nQueue count: {}\nVirtual host count: {}\n\nListeners\n\n",

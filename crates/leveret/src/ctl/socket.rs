@@ -1,9 +1,9 @@
 //! One request over the control socket.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use server::control::connect;
 use server::control::protocol::{CONTROL_SOCKET, Request, Response};
 
 use super::line::Line;
@@ -23,7 +23,7 @@ pub(super) fn ask(line: &Line, request: &Request) -> Result<Response, Refusal> {
         ),
         _ => unreachable_broker(&path.display().to_string(), &error.to_string()),
     };
-    let mut stream = UnixStream::connect(&path).map_err(failed)?;
+    let mut stream = connect(&line.data_dir).map_err(failed)?;
     let timeout = line
         .timeout_s
         .filter(|&seconds| seconds > 0)

@@ -196,6 +196,17 @@ fn requests_carry_the_arguments() {
             columns: vec!["name".to_owned(), "messages_ready".to_owned()],
         },
     );
+    let permille = 400;
+    asks(
+        "set_vm_memory_high_watermark 0.4",
+        "",
+        Request::SetMemoryHighWatermark { permille },
+    );
+    asks(
+        "set_vm_memory_high_watermark absolute 3MiB",
+        "",
+        Request::SetMemoryHighWatermarkAbsolute { bytes: 3 << 20 },
+    );
     asks(
         "close_all_connections --global --limit 3 bye",
         "",
@@ -400,6 +411,14 @@ fn wrong_command_lines_are_refused_before_anything_is_asked() {
     wrong("add_vhost v --default-queue-type x", 65, &invalid(text));
     let text = "Bad argument: Could not Base64 decode provided password hash value";
     wrong("add_user a !! --pre-hashed-password", 65, &invalid(text));
+    let text = "Bad argument: The threshold should be a fraction between 0.0 and 1.0";
+    wrong("set_vm_memory_high_watermark 1.5", 65, &invalid(text));
+    let text = "Bad argument: Invalid units.";
+    wrong(
+        "set_vm_memory_high_watermark absolute 1X",
+        65,
+        &invalid(text),
+    );
     wrong(
         "list_userz",
         64,

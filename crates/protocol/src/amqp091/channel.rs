@@ -1,6 +1,7 @@
 //! One channel: what only its own conversation touches.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker::queue::ConsumerId;
 use hashbrown::HashMap;
@@ -66,6 +67,18 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// Writes the counts where listings read them.
+    pub(crate) fn publish_counts(&self) {
+        let entry = &self.entry;
+        let (unacked, consumers) = (self.unacked.len() as u64, self.consumers.len() as u32);
+        entry.unacked.store(unacked, Ordering::Relaxed);
+        entry.consumers.store(consumers, Ordering::Relaxed);
+        if let Mode::Confirm(confirms) = &self.mode {
+            let unconfirmed = confirms.pending();
+            entry.unconfirmed.store(unconfirmed, Ordering::Relaxed);
+        }
+    }
+
     /// Its consumers, the oldest first: ids ascend with age.
     pub(crate) fn consumer_ids(&self) -> Vec<ConsumerId> {
         let mut ids: Vec<ConsumerId> = self.consumers.values().copied().collect();

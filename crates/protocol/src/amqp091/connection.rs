@@ -1,6 +1,7 @@
 //! A connection: the phases of its life, its input loop, and what wakes it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use node::catalog::Ticket;
@@ -59,6 +60,7 @@ pub(crate) struct Tuned {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
     pub(crate) properties: FieldTable,
+    pub(crate) mechanism: String,
     pub(crate) understands_blocked: bool,
     pub(crate) understands_cancel: bool,
     pub(crate) understands_auth_failure: bool,
@@ -145,7 +147,7 @@ impl Connection {
     /// alarm holds up its publishes.
     pub fn wants_input(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
-            && !self.paused
+            && !self.is_blocked()
             && self.output.len() < OUTPUT_BYTES_HIGH
             && !self.is_delaying()
     }
@@ -244,6 +246,7 @@ impl Connection {
             return false;
         };
         session.publishes = true;
+        session.entry.blocked.store(true, Ordering::Relaxed);
         self.say_blocked();
         true
     }
@@ -376,6 +379,7 @@ impl Connection {
             }
             return;
         }
+        session.entry.blocked.store(false, Ordering::Relaxed);
         self.paused = false;
         if std::mem::take(&mut self.blocked_said) {
             encode_method(self.output.buffer(), 0, &Method::ConnectionUnblocked);
@@ -466,9 +470,10 @@ impl Connection {
         }
     }
 
-    /// Whether clients are blocked right now, for listings and tests.
+    /// Whether an alarm holds up what the client sends. Not while we close: what it published before its answer
+    /// is thrown away, so that nothing keeps the answer from being read.
     pub fn is_blocked(&self) -> bool {
-        self.paused
+        self.paused && matches!(self.phase, Phase::Open(_))
     }
 }
 

@@ -232,6 +232,7 @@ impl Session {
             return;
         };
         channel.consumers.remove(&consumer.tag);
+        channel.publish_counts();
         if tell {
             let cancel = BasicCancel {
                 consumer_tag: &consumer.tag,

@@ -122,6 +122,7 @@ impl Session {
                 });
             }
         }
+        channel.publish_counts();
         if consumer.owed_bytes >= WINDOW_RETURN_BYTES {
             let owed_bytes = std::mem::take(&mut consumer.owed_bytes);
             self.return_window(turn, id, owed_bytes);

@@ -173,6 +173,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         self.client = Client {
             properties: start_ok.client_properties.to_owned(),
+            mechanism: start_ok.mechanism.to_owned(),
             understands_blocked: has_capability(start_ok, "connection.blocked"),
             understands_cancel: has_capability(start_ok, "consumer_cancel_notify"),
             understands_auth_failure: has_capability(start_ok, "authentication_failure_close"),
@@ -293,6 +294,9 @@ impl Connection {
             id: self.id,
             name: self.peer.name().into(),
             user_provided_name,
+            local_host: self.peer.local_host.clone(),
+            local_port: self.peer.local_port,
+            auth_mechanism: std::mem::take(&mut self.client.mechanism),
             peer_host: self.peer.host.clone(),
             peer_port: self.peer.port,
             user: Arc::clone(user.name()),
@@ -302,10 +306,20 @@ impl Connection {
             channel_max: self.tuned.channel_max,
             client_properties: std::mem::take(&mut self.client.properties),
             connected_at_ms: now_ms,
+            blocked: Default::default(),
             channels: Default::default(),
             mailbox: Arc::clone(&self.mailbox),
         });
         self.node.connections.opened(Arc::clone(&entry));
+        // Whoever deletes a vhost or a user closes the connections that are listed by then: look again.
+        if !self
+            .node
+            .vhost(vhost)
+            .is_some_and(|now| Arc::ptr_eq(&now, &found))
+            || self.node.identities.user(user.name()).is_none()
+        {
+            return Err(not_allowed(format!("vhost {vhost} not found")));
+        }
         let node = Arc::clone(&self.node);
         self.phase = Phase::Open(Box::new(Session::new(node, self.tuned, user, found, entry)));
         encode_method(self.output.buffer(), 0, &Method::ConnectionOpenOk);

@@ -84,7 +84,10 @@ impl Session {
         frame: &Frame<'_>,
     ) -> Result<(), Fault> {
         let number = frame.channel;
-        self.current_channel = number;
+        if number != self.current_channel {
+            self.publish_counts();
+            self.current_channel = number;
+        }
         match self.channels.find(number) {
             Some(channel) if channel.closing => {
                 return self.handle_closing_channel(turn, frame);
@@ -302,22 +305,10 @@ impl Session {
         self.flush_publishes(turn);
     }
 
-    /// Writes the channels' counts where listings read them.
+    /// Writes the counts of the channel at hand where listings read them.
     pub(crate) fn publish_counts(&mut self) {
-        let Some(channel) = self.channels.find(self.current_channel) else {
-            return;
-        };
-        let entry = &channel.entry;
-        entry
-            .unacked
-            .store(channel.unacked.len() as u64, Ordering::Relaxed);
-        entry
-            .consumers
-            .store(channel.consumers.len() as u32, Ordering::Relaxed);
-        if let Mode::Confirm(confirms) = &channel.mode {
-            entry
-                .unconfirmed
-                .store(confirms.pending(), Ordering::Relaxed);
+        if let Some(channel) = self.channels.find(self.current_channel) {
+            channel.publish_counts();
         }
     }
 

@@ -1,3 +1,21 @@
 //! The control socket: how `leveret ctl` reaches a running broker.
+//!
+//! A socket file in the data directory takes requests (`protocol`), one a line; whoever may read the
+//! directory's secrets may connect, and nobody else. `listener` moves the lines, `answer` finds what each
+//! asks for: changes of users in `identities`, of all else in `topology`, lists in `lists`. Deliberately
+//! absent: how anything looks on a terminal, which is the business of `leveret ctl`.
 
+mod answer;
+mod field_cells;
+mod identities;
+mod listener;
+mod lists;
+mod place;
 pub mod protocol;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+pub use answer::Broker;
+pub use listener::Listener;
+pub use place::connect;

@@ -138,6 +138,13 @@ pub enum Request {
         if_unused: bool,
         force: bool,
     },
+    SetMemoryHighWatermark {
+        /// Thousandths of the machine's memory.
+        permille: u32,
+    },
+    SetMemoryHighWatermarkAbsolute {
+        bytes: u64,
+    },
     Status,
     Ping,
 }
@@ -246,6 +253,10 @@ pub struct Status {
     pub data_directory: String,
     /// Memory it holds, in bytes; none where the system does not say.
     pub resident_bytes: Option<u64>,
+    /// How much it may hold before publishers are blocked, in bytes; none where the machine's is not known.
+    pub memory_limit_bytes: Option<u64>,
+    /// Why publishers are blocked: `low on memory` for example.
+    pub alarms: Option<String>,
     /// What it listens on.
     pub listeners: Vec<Listener>,
     /// Open connections.

@@ -160,6 +160,28 @@ pub(super) const VERBS: &[Verb] = &[
         ..PLAIN
     },
     Verb {
+        name: "set_vm_memory_high_watermark",
+        usage: "<fraction> | absolute <value>",
+        arguments: (1, 2),
+        check: |line| watermark(line).map(drop),
+        banner: |line| {
+            let broker = line.data_dir.display();
+            match line.arguments.get(1) {
+                Some(value) => {
+                    format!(
+                        "Setting memory threshold on the broker at {broker} to {value} bytes ..."
+                    )
+                }
+                None => {
+                    let fraction = line.argument(0);
+                    format!("Setting memory threshold on the broker at {broker} to {fraction} ...")
+                }
+            }
+        },
+        act: Act::Ask(|line| watermark(line).expect("the line was checked")),
+        ..PLAIN
+    },
+    Verb {
         name: "status",
         banner: |line| format!("Status of the broker at {} ...", line.data_dir.display()),
         act: Act::Ask(|_| Request::Status),
@@ -194,6 +216,50 @@ fn check_queue_type(line: &Line) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Units of an absolute limit, as rabbitmqctl reads them.
+const MEMORY_UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("k", 1 << 10),
+    ("kiB", 1 << 10),
+    ("M", 1 << 20),
+    ("MiB", 1 << 20),
+    ("G", 1 << 30),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
+fn watermark(line: &Line) -> Result<Request, String> {
+    let value = line.argument(1);
+    match (line.argument(0).as_str(), line.arguments.len()) {
+        ("absolute", 2) => absolute_watermark(&value),
+        ("absolute", _) => Err("a value must follow absolute".to_owned()),
+        (fraction, 1) => match fraction.parse::<f64>() {
+            Ok(part) if (0.0..=1.0).contains(&part) => {
+                let permille = (part * 1000.0).round() as u32;
+                Ok(Request::SetMemoryHighWatermark { permille })
+            }
+            Ok(_) => Err("The threshold should be a fraction between 0.0 and 1.0".to_owned()),
+            Err(_) => Err(fraction.to_owned()),
+        },
+        (other, _) => Err(other.to_owned()),
+    }
+}
+
+fn absolute_watermark(value: &str) -> Result<Request, String> {
+    let digits = value.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = value.split_at(digits.unwrap_or(value.len()));
+    if unit.starts_with('.') {
+        return Err("The threshold should be an integer.".to_owned());
+    }
+    let unit = MEMORY_UNITS.iter().find(|(name, _)| *name == unit);
+    let (_, unit_bytes) = unit.ok_or("Invalid units.")?;
+    let number: u64 = number.parse().map_err(|_| value.to_owned())?;
+    let bytes = number.checked_mul(*unit_bytes).ok_or(value)?;
+    Ok(Request::SetMemoryHighWatermarkAbsolute { bytes })
 }
 
 fn delete_queue_banner(line: &Line) -> String {

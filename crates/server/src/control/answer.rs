@@ -1,0 +1,137 @@
+//! Finds what a request asks for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use node::catalog::Ticket;
+use node::node::Node;
+use node::vhost::Vhost;
+use parking_lot::Mutex;
+
+use super::protocol::{Failure, Listener, Request, Response, Status};
+use crate::clock::Clock;
+use crate::memory;
+
+/// What requests are about: the node, and what its sockets know.
+pub struct Broker {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Where its data is.
+    pub data_dir: PathBuf,
+    /// Where AMQP is served.
+    pub amqp: Vec<SocketAddr>,
+    /// Held by whoever changes something: permissions are not set in a vhost while it is deleted.
+    pub changing: Mutex<()>,
+}
+
+/// What to say, once the ticket is durable.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) ticket: Ticket,
+}
+
+impl Answer {
+    pub(super) fn now(response: Response) -> Answer {
+        let ticket = Ticket::NONE;
+        Answer { response, ticket }
+    }
+
+    pub(super) fn done(ticket: Ticket) -> Answer {
+        let response = Response::Done;
+        Answer { response, ticket }
+    }
+}
+
+impl Broker {
+    /// Carries a request out, or says why not. What it changed holds in memory already. A vhost with very many
+    /// queues takes its time to delete, so call this where waiting does no harm.
+    pub(super) fn answer(&self, request: Request) -> Result<Answer, Failure> {
+        use Request as R;
+        match request {
+            R::AddUser { .. }
+            | R::DeleteUser { .. }
+            | R::ChangePassword { .. }
+            | R::ClearPassword { .. }
+            | R::AuthenticateUser { .. }
+            | R::SetUserTags { .. }
+            | R::SetPermissions { .. }
+            | R::ClearPermissions { .. }
+            | R::SetTopicPermissions { .. }
+            | R::ClearTopicPermissions { .. } => {
+                let _alone = self.changing.lock();
+                self.change_identities(request)
+            }
+            R::ListUsers { .. }
+            | R::ListVhosts { .. }
+            | R::ListPermissions { .. }
+            | R::ListUserPermissions { .. }
+            | R::ListTopicPermissions { .. }
+            | R::ListUserTopicPermissions { .. }
+            | R::ListQueues { .. }
+            | R::ListExchanges { .. }
+            | R::ListBindings { .. }
+            | R::ListConnections { .. }
+            | R::ListChannels { .. }
+            | R::ListConsumers { .. } => self.list(request).map(Response::Rows).map(Answer::now),
+            R::AddVhost { .. }
+            | R::DeleteVhost { .. }
+            | R::CloseConnection { .. }
+            | R::CloseAllConnections { .. }
+            | R::PurgeQueue { .. }
+            | R::DeleteQueue { .. } => {
+                let _alone = self.changing.lock();
+                self.change_topology(request)
+            }
+            R::SetMemoryHighWatermark { permille } => {
+                self.node.memory.set_permille(permille);
+                memory::check(&self.node);
+                Ok(Answer::done(Ticket::NONE))
+            }
+            R::SetMemoryHighWatermarkAbsolute { bytes } => {
+                self.node.memory.set_bytes(bytes);
+                memory::check(&self.node);
+                Ok(Answer::done(Ticket::NONE))
+            }
+            R::Status => Ok(Answer::now(Response::Status(self.status()))),
+            R::Ping => Ok(Answer::done(Ticket::NONE)),
+        }
+    }
+
+    /// The vhost of this name.
+    pub(super) fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Failure> {
+        let found = self.node.vhost(name);
+        found.ok_or_else(|| Failure::NoSuchVhost(name.to_owned()))
+    }
+
+    fn status(&self) -> Status {
+        let vhosts = self.node.vhosts();
+        let queues = vhosts
+            .iter()
+            .map(|vhost| vhost.read(|topology| topology.queue_len()));
+        Status {
+            pid: std::process::id(),
+            os: std::env::consts::OS.to_owned(),
+            uptime_seconds: self.clock.uptime().as_secs(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            data_directory: self.data_dir.display().to_string(),
+            resident_bytes: memory::resident_bytes(),
+            memory_limit_bytes: memory::limit_bytes(&self.node),
+            alarms: self.node.alarms.reason().map(str::to_owned),
+            listeners: self.amqp.iter().map(listener).collect(),
+            connection_count: self.node.connections.open_len() as u64,
+            queue_count: queues.sum::<usize>() as u64,
+            virtual_host_count: vhosts.len() as u64,
+        }
+    }
+}
+
+fn listener(address: &SocketAddr) -> Listener {
+    Listener {
+        protocol: "amqp".to_owned(),
+        interface: address.ip().to_string(),
+        port: address.port(),
+    }
+}
