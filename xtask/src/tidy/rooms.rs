@@ -48,6 +48,8 @@ const fn room(
 
 /// From the bottom up: a room imports only rooms above its own line.
 pub(super) static ROOMS: [Room; 11] = [
+    // A client for tests, so that any room's tests may use it.
+    room("probe", &[], &[]),
     room("wire", &[], &PURE),
     room("metadata", &["wire"], &PURE),
     room("broker", &["metadata", "wire"], &PURE_WITHOUT_LOCKS),
@@ -67,7 +69,6 @@ pub(super) static ROOMS: [Room; 11] = [
         &[],
     ),
     // Beside the house: they see the broker as its clients do.
-    room("probe", &[], &[]),
     room("differential", &["probe"], &[]),
     room("xtask", &[], &[]),
 ];
