@@ -73,7 +73,6 @@ fn a_blocked_publisher_that_leaves_loses_nothing() {
     publisher
         .send(0, "connection.close reply_code=200", b"")
         .unwrap();
-    broker.ctl(NO_ALARM);
     expect(&mut publisher, "connection.close-ok");
     assert_eq!(broker.ctl("list_queues"), "q\t1\n");
 }

@@ -16,7 +16,7 @@ use wire::amqp091::table::FieldTable;
 use super::fault::{Fault, Scope};
 use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
-use super::limits::{HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH};
+use super::limits::{BLOCKED_INPUT_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH};
 use super::methods::{Session, not_a_method};
 use super::output::Output;
 
@@ -110,8 +110,12 @@ pub struct Connection {
     pub(crate) tuned: Tuned,
     pub(crate) client: Client,
     pub(crate) heartbeat: Heartbeat,
-    /// A publish was met while an alarm is on: nothing is read until it is cleared.
+    /// A publish was met while an alarm is on: it and what is behind it wait until the alarm is cleared.
     paused: bool,
+    /// Input that was not used because of that.
+    waiting_bytes: usize,
+    /// `connection.close` is behind the publishes that wait: they are served, and it is answered.
+    leaving: bool,
     /// Input was not wanted when we last looked: the client's silence since then proves nothing.
     held_up: bool,
     blocked_said: bool,
@@ -137,6 +141,8 @@ impl Connection {
             client: Client::default(),
             heartbeat: Heartbeat::new(now_ms),
             paused: false,
+            waiting_bytes: 0,
+            leaving: false,
             held_up: false,
             blocked_said: false,
             awaited: None,
@@ -144,10 +150,10 @@ impl Connection {
     }
 
     /// Whether input may be fed now. Not while the client does not read what we have to say, nor while an
-    /// alarm holds up its publishes.
+    /// alarm holds up its publishes, a little of what is behind them apart: it may say that it leaves.
     pub fn wants_input(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
-            && !self.is_blocked()
+            && (!self.is_blocked() || self.waiting_bytes < BLOCKED_INPUT_BYTES_MAX)
             && self.output.len() < OUTPUT_BYTES_HIGH
             && !self.is_delaying()
     }
@@ -210,6 +216,7 @@ impl Connection {
                 }
             }
         }
+        self.waiting_bytes = input.len().saturating_sub(used);
         self.flush(now_ms);
         self.note_hold_up(now_ms);
         used
@@ -229,22 +236,27 @@ impl Connection {
         let Some((frame, bytes)) = decode_frame(input, frame_bytes_max)? else {
             return Ok(0);
         };
-        if self.must_pause(&frame) {
-            self.paused = true;
+        self.paused = self.must_pause(&frame, input);
+        if self.paused {
             return Ok(0);
         }
         self.handle_frame(now_ms, &frame)?;
         Ok(bytes)
     }
 
-    /// A publish while an alarm is on is left where it is. Everything else is served: acks, and closing.
-    fn must_pause(&mut self, frame: &Frame<'_>) -> bool {
-        if !self.node.alarms.any() || !is_publish(frame) {
+    /// A publish while an alarm is on is left where it is. Everything else is served: acks, and closing, which
+    /// takes the publishes before it along. `input` begins with the frame.
+    fn must_pause(&mut self, frame: &Frame<'_>, input: &[u8]) -> bool {
+        if self.leaving || !self.node.alarms.any() || !is_publish(frame) {
             return false;
         }
         let Phase::Open(session) = &mut self.phase else {
             return false;
         };
+        if says_close(input) {
+            self.leaving = true;
+            return false;
+        }
         session.publishes = true;
         session.entry.blocked.store(true, Ordering::Relaxed);
         self.say_blocked();
@@ -489,6 +501,17 @@ impl Drop for Connection {
 /// Whether a frame carries `basic.publish`.
 fn is_publish(frame: &Frame<'_>) -> bool {
     frame.kind == FrameKind::Method && frame.payload.starts_with(&[0, 60, 0, 40])
+}
+
+/// Whether a `connection.close` is among the whole frames of `input`.
+fn says_close(mut input: &[u8]) -> bool {
+    while let Ok(Some((frame, bytes))) = decode_frame(input, u32::MAX) {
+        if frame.channel == 0 && frame.payload.starts_with(&[0, 10, 0, 50]) {
+            return true;
+        }
+        input = input.get(bytes..).unwrap_or_default();
+    }
+    false
 }
 
 /// The bytes of the whole frame that `input` begins with, or all of it: what a fault skips.

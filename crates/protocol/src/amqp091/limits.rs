@@ -28,3 +28,6 @@ pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Times a channel's number may be reused is unlimited; consumer tags are at most a short string.
 pub const CONSUMER_TAG_BYTES_MAX: usize = 255;
+
+/// What is read behind a publish that an alarm holds up, to see whether the client leaves.
+pub const BLOCKED_INPUT_BYTES_MAX: usize = 16 * 1024;

@@ -355,7 +355,7 @@ fn a_blocked_connection_may_be_lost() {
     let world = World::new();
     let mut publisher = world.client();
     world.node.set_alarm(Alarm::Memory, true);
-    publisher.say("[1] queue.declare q exclusive\n[1] basic.publish - q a\n[0] connection.close");
+    publisher.say("[1] queue.declare q exclusive\n[1] basic.publish - q a");
     publisher.hear();
     assert_eq!(world.counts("q"), "0/0/0");
     publisher.hang_up();
@@ -364,15 +364,30 @@ fn a_blocked_connection_may_be_lost() {
 }
 
 #[test]
-fn a_blocked_connection_that_closes_is_answered_in_the_end() {
+fn a_blocked_connection_that_closes_is_answered() {
     let world = World::new();
     let mut publisher = world.client();
     world.node.set_alarm(Alarm::Memory, true);
-    publisher.say("[1] queue.declare q\n[1] basic.publish - q a\n[0] connection.close");
-    publisher.hear();
-    world.node.set_alarm(Alarm::Memory, false);
-    publisher.expect(&["[0] connection.unblocked", "[0] connection.close-ok"]);
-    assert_eq!(world.counts("q"), "1/0/0");
+    publisher.ask(
+        "[1] queue.declare q\n[1] basic.publish - q a",
+        &[
+            "[1] queue.declare-ok q 0 0",
+            "[0] connection.blocked low on memory",
+        ],
+    );
+    assert_eq!(world.counts("q"), "0/0/0");
+    publisher.ask(
+        "[1] basic.publish - q b\n[0] connection.close",
+        &["[0] connection.close-ok"],
+    );
+    assert_eq!(world.counts("q"), "2/0/0");
+    // One that leaves at once is not told, for it does not wait.
+    let mut hasty = world.client();
+    hasty.ask(
+        "[1] basic.publish - q c\n[0] connection.close",
+        &["[0] connection.close-ok"],
+    );
+    assert_eq!(world.counts("q"), "3/0/0");
 }
 
 #[test]
