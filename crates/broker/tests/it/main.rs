@@ -1,0 +1,3 @@
+//! The broker's heart from outside.
+
+mod route_allocations;
