@@ -31,16 +31,17 @@ pub struct DeadLettered {
     /// The message. If its origin is [`Origin::DeadLetterRerouted`], `CC` and `BCC` are not to be looked at when
     /// it is routed.
     pub message: Message,
-    /// Failed deliveries that it brings along: a quorum queue goes on counting, and a queue that it comes to says
-    /// that it was delivered before if there are any.
+    /// Failed deliveries that it brings along: a quorum queue goes on counting.
     pub delivery_count: u32,
+    /// It had been delivered before it died.
+    pub redelivered: bool,
 }
 
 impl DeadLettered {
     /// It on its way into a queue.
     pub fn incoming(&self, position: LogPosition) -> Incoming {
         Incoming {
-            redelivered: self.delivery_count != 0,
+            redelivered: self.redelivered || self.delivery_count != 0,
             delivery_count: self.delivery_count,
             ..Incoming::new(self.message.clone(), position)
         }
@@ -78,6 +79,7 @@ pub fn dead_letter(
     Some(DeadLettered {
         message: made.with_origin(origin),
         delivery_count: dead.delivery_count,
+        redelivered: dead.redelivered,
     })
 }
 

@@ -120,6 +120,8 @@ pub struct Dead {
     /// How many of its deliveries failed, the rejection that killed it among them. The dead letter brings the number
     /// along to the queues that it comes to, as RabbitMQ's do.
     pub delivery_count: u32,
+    /// It had been delivered before it died, and says so where it comes to.
+    pub redelivered: bool,
 }
 
 /// A consumer that has held messages for too long. The caller cancels it and requeues them.

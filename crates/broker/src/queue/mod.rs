@@ -219,6 +219,7 @@ impl Queue {
                 message,
                 position,
                 delivery_count,
+                redelivered,
                 ..
             } = entry;
             let delivery_count = delivery_count + u32::from(reason == DeadReason::Rejected);
@@ -227,6 +228,7 @@ impl Queue {
                 position,
                 reason,
                 delivery_count,
+                redelivered: redelivered || reason == DeadReason::Rejected,
             });
         } else {
             effects.release(entry.position);

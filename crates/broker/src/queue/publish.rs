@@ -105,6 +105,7 @@ impl Queue {
                 position: LogPosition::NONE,
                 reason: DeadReason::MaxLength,
                 delivery_count: incoming.delivery_count,
+                redelivered: incoming.redelivered,
             });
         }
     }

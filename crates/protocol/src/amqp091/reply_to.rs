@@ -28,11 +28,11 @@ impl Session {
     ) -> Result<(), Fault> {
         let id = self.node.next_consumer_id();
         let channel = self.channel(number)?;
-        if channel.reply_consumer.is_some() {
-            return Err(Fault::precondition("reply consumer already set"));
-        }
         if !no_ack {
             return Err(Fault::precondition("reply consumer cannot acknowledge"));
+        }
+        if channel.reply_consumer.is_some() {
+            return Err(Fault::precondition("reply consumer already set"));
         }
         let token = node::names::token();
         let mailbox = Arc::clone(&self.entry.mailbox);

@@ -353,6 +353,13 @@ impl Session {
             unbind.routing_key,
             arguments,
         )?;
+        // Only who would take a binding away needs the queue; unbinding what is not bound succeeds.
+        if let Destination::Queue(name) = &spec.destination
+            && self.vhost.read(|topology| topology.router.is_bound(&spec))
+            && let Ok(cell) = self.vhost.find_queue(name)
+        {
+            cell.check_owner(self.entry.id, &self.vhost.name)?;
+        }
         let ticket = self.vhost.unbind(&spec)?;
         turn.say_when(ticket, number, &Method::QueueUnbindOk);
         Ok(())
