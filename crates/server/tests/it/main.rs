@@ -1,0 +1,11 @@
+//! Hostile clients on real sockets. Each test ends with a healthy client that is served, and with the
+//! connections and the memory given back.
+//!
+//! [`broker`] starts one in this process, [`memory`] counts what it holds.
+
+mod broker;
+mod crowd;
+mod flood;
+mod garbage;
+mod memory;
+mod stopping;
