@@ -278,3 +278,37 @@ fn heartbeats_of_a_client_that_does_not_read_count() {
         100
     );
 }
+
+#[test]
+fn who_reads_nothing_cannot_keep_a_closing_connection() {
+    let world = World::new();
+    let mut client = world.client();
+    client.ask("[1] queue.declare q", &["[1] queue.declare-ok q 0 0"]);
+    publish(&mut client, 1, 100_000);
+    client.set_reads(false);
+    // We close, for a frame on a channel that is not open.
+    client.say("[1] basic.get q no-ack\n[9] basic.ack 1");
+    world.pass(10_000);
+    client.pump();
+    assert!(
+        client.is_closed(),
+        "our close was not read, and the socket stays"
+    );
+}
+
+#[test]
+fn who_reads_nothing_cannot_keep_a_connection_that_it_closed() {
+    let world = World::new();
+    let mut client = world.client();
+    client.ask("[1] queue.declare q", &["[1] queue.declare-ok q 0 0"]);
+    publish(&mut client, 1, 100_000);
+    client.set_reads(false);
+    client.say("[1] basic.get q no-ack\n[0] connection.close");
+    assert!(!client.is_closed(), "there is something left to say");
+    world.pass(30_000);
+    client.pump();
+    assert!(
+        client.is_closed(),
+        "our close-ok was not read, and the socket stays"
+    );
+}

@@ -509,3 +509,19 @@ fn the_channel_closes_where_cancels_are_not_understood() {
     assert!(heard[0].starts_with(text), "{heard:?}");
     assert_eq!(world.counts("q"), "2/0/0");
 }
+
+#[test]
+fn global_prefetch_counts_what_is_on_its_way() {
+    let world = World::new();
+    let mut client = world.client();
+    filled(&mut client, "", "a b c d");
+    // Both in one input: nothing is delivered yet when the limit comes.
+    client.say("[1] basic.qos 2\n[1] basic.consume q x\n[1] basic.qos 1 global");
+    let heard = client.hear();
+    assert_eq!(
+        heard[3..],
+        ["[1] basic.deliver x 1 a", "[1] basic.deliver x 2 b"]
+    );
+    client.ask("[1] basic.ack 1", &[]);
+    client.ask("[1] basic.ack 2", &["[1] basic.deliver x 3 c"]);
+}
