@@ -119,3 +119,6 @@ impl Mailbox {
         std::mem::take(&mut self.0.lock().inbox.events)
     }
 }
+
+#[cfg(test)]
+mod tests;

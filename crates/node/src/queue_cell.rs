@@ -481,3 +481,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,3 +87,6 @@ impl Timers {
         due
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -528,3 +528,6 @@ impl Vhost {
 pub fn properties_of(message: &Message) -> Properties<'_> {
     Properties::validate(message.properties()).expect("a message's properties were validated")
 }
+
+#[cfg(test)]
+mod tests;
