@@ -7,13 +7,15 @@
 //! Checked: nothing panics, the broker's output is whole frames, and when all are gone nothing is left unacked.
 #![no_main]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use libfuzzer_sys::fuzz_target;
 use node::alarms::Alarm;
+use node::connections::ConnectionId;
 use node::node::Node;
 use node::settings::Settings;
+use node::vhost::DeleteQueueIf;
 use protocol::amqp091::{Connection, Peer};
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{decode_frame, encode_body, encode_content_header, encode_method};
@@ -22,6 +24,9 @@ use wire::amqp091::method::{
     QueueDeclare,
 };
 use wire::amqp091::table::{FieldTable, FieldValue, Table};
+
+/// One node for all inputs: to make one costs more than to play one. [`clear`] takes out what an input left.
+static NODE: OnceLock<Arc<Node>> = OnceLock::new();
 
 const START_MS: u64 = 1_700_000_000_000;
 const QUEUES: [&str; 4] = ["a", "b", "c", "d"];
@@ -203,6 +208,40 @@ fn publish(out: &mut Vec<u8>, queue: &str) {
     encode_body(out, 1, b"hello", 4096);
 }
 
+/// Takes out of the node what an input declared, and checks that nobody holds any of it.
+fn clear(node: &Node) {
+    node.set_alarm(Alarm::Memory, false);
+    assert_eq!(node.connections.accepted_len(), 0);
+    let vhost = node.vhost("/").expect("it is there from the start");
+    for cell in vhost.read(|topology| topology.queues()) {
+        let counts = cell.counts();
+        assert_eq!(
+            (counts.unacked, counts.consumers),
+            (0, 0),
+            "{}",
+            cell.spec.name
+        );
+        let deleted =
+            vhost.delete_queue(&cell.spec.name, ConnectionId(0), DeleteQueueIf::default());
+        deleted.expect("it is nobody's");
+    }
+    let (names, bindings) = vhost.read(|topology| {
+        let exchanges = topology.router.exchanges().into_iter();
+        let names: Vec<_> = exchanges.map(|spec| Arc::clone(&spec.name)).collect();
+        (names, topology.router.bindings())
+    });
+    for binding in bindings {
+        vhost.unbind(&binding).expect("unbinding succeeds");
+    }
+    for name in names
+        .iter()
+        .filter(|name| !name.is_empty() && !name.starts_with("amq."))
+    {
+        vhost.delete_exchange(name, false).expect("it is nobody's");
+    }
+    assert!(node.timers.is_empty(), "timers of queues that are gone");
+}
+
 /// Takes one octet of the script.
 fn octet(script: &mut &[u8]) -> u8 {
     match script.split_first() {
@@ -274,7 +313,7 @@ fn step(world: &mut World, client: &mut Client, other: &mut Client, script: &mut
 fuzz_target!(|script: &[u8]| {
     let mut script = script;
     let mut world = World {
-        node: Node::in_memory(Settings::default(), START_MS),
+        node: Arc::clone(NODE.get_or_init(|| Node::in_memory(Settings::default(), START_MS))),
         now_ms: START_MS,
     };
     let mut other = world.open();
@@ -297,15 +336,5 @@ fuzz_target!(|script: &[u8]| {
         other.turn(world.now_ms, usize::MAX);
     }
     drop((client, other));
-    assert_eq!(world.node.connections.accepted_len(), 0);
-    let vhost = world.node.vhost("/").expect("it is there from the start");
-    for cell in vhost.read(|topology| topology.queues()) {
-        let counts = cell.counts();
-        assert_eq!(
-            (counts.unacked, counts.consumers),
-            (0, 0),
-            "{}",
-            cell.spec.name
-        );
-    }
+    clear(&world.node);
 });

@@ -48,6 +48,8 @@ const fn room(
 
 /// From the bottom up: a room imports only rooms above its own line.
 pub(super) static ROOMS: [Room; 11] = [
+    // A client for tests, so that any room's tests may use it.
+    room("probe", &[], &[]),
     room("wire", &[], &PURE),
     room("metadata", &["wire"], &PURE),
     room("broker", &["metadata", "wire"], &PURE_WITHOUT_LOCKS),
@@ -59,8 +61,6 @@ pub(super) static ROOMS: [Room; 11] = [
     ),
     room("protocol", &["broker", "metadata", "node", "wire"], &PURE),
     room("server", &["metadata", "node", "protocol", "wire"], &[]),
-    // Beside the house: a client that sees everything. The tests of the binary use it.
-    room("probe", &[], &[]),
     room(
         "leveret",
         &[
