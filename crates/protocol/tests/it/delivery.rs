@@ -519,8 +519,12 @@ fn global_prefetch_counts_what_is_on_its_way() {
     client.say("[1] basic.qos 2\n[1] basic.consume q x\n[1] basic.qos 1 global");
     let heard = client.hear();
     assert_eq!(
-        heard[3..],
-        ["[1] basic.deliver x 1 a", "[1] basic.deliver x 2 b"]
+        heard[2..],
+        [
+            "[1] basic.deliver x 1 a",
+            "[1] basic.deliver x 2 b",
+            "[1] basic.qos-ok"
+        ]
     );
     client.ask("[1] basic.ack 1", &[]);
     client.ask("[1] basic.ack 2", &["[1] basic.deliver x 3 c"]);
