@@ -54,6 +54,7 @@ impl World {
             local_host: "127.0.0.1".into(),
             local_port: 5672,
             loopback: true,
+            external_user: None,
         };
         Client {
             connection: Connection::new(Arc::clone(&self.node), id, peer, self.now_ms),

@@ -120,6 +120,7 @@ fn prepare(socket: TcpStream, peer: SocketAddr) -> io::Result<(tokio::net::TcpSt
         local_host: local.ip().to_canonical().to_string(),
         local_port: local.port(),
         loopback: peer.ip().to_canonical().is_loopback(),
+        external_user: None,
     };
     Ok((socket, peer))
 }

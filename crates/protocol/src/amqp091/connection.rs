@@ -35,6 +35,9 @@ pub struct Peer {
     pub local_port: u16,
     /// Whether the client is on this machine: `guest` may log in from nowhere else.
     pub loopback: bool,
+    /// Who the client proved to be before the conversation began, by its certificate for example. The mechanism
+    /// EXTERNAL is offered to such a client, and logs it in under this name.
+    pub external_user: Option<String>,
 }
 
 impl Peer {

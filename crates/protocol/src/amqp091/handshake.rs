@@ -75,6 +75,7 @@ impl Handshake {
 /// A login: who and with which password, or one whose certificate was checked already.
 enum Login {
     Password(String, Vec<u8>),
+    External(String),
 }
 
 impl Connection {
@@ -111,15 +112,18 @@ impl Connection {
         }
         let properties = server_properties(&self.node.settings.cluster_name).encode();
         let properties = Table::validate(&properties).expect("we encoded it");
-        let mechanisms: &[u8] = match self.node.settings.anonymous_login {
-            Some(_) => b"PLAIN AMQPLAIN ANONYMOUS",
-            None => b"PLAIN AMQPLAIN",
-        };
+        let mut mechanisms = String::from("PLAIN AMQPLAIN");
+        if self.node.settings.anonymous_login.is_some() {
+            mechanisms.push_str(" ANONYMOUS");
+        }
+        if self.peer.external_user.is_some() {
+            mechanisms.push_str(" EXTERNAL");
+        }
         let start = ConnectionStart {
             version_major: 0,
             version_minor: 9,
             server_properties: properties,
-            mechanisms,
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         encode_method(self.output.buffer(), 0, &Method::ConnectionStart(start));
@@ -178,12 +182,18 @@ impl Connection {
             understands_cancel: has_capability(start_ok, "consumer_cancel_notify"),
             understands_auth_failure: has_capability(start_ok, "authentication_failure_close"),
         };
-        let Login::Password(name, password) = self.read_login(start_ok)?;
-        match self
-            .node
-            .identities
-            .authenticate(&name, &password, self.peer.loopback)
-        {
+        let identities = &self.node.identities;
+        let (name, login) = match self.read_login(start_ok)? {
+            Login::Password(name, password) => {
+                let login = identities.authenticate(&name, &password, self.peer.loopback);
+                (name, login)
+            }
+            Login::External(name) => {
+                let login = identities.authenticate_external(&name, self.peer.loopback);
+                (name, login)
+            }
+        };
+        match login {
             Ok(user) => {
                 let settings = &self.node.settings;
                 let tune = ConnectionTune {
@@ -204,6 +214,9 @@ impl Connection {
             let text = format!("invalid {mechanism} response");
             Fault::connection(ReplyCode::SyntaxError, text)
         };
+        if let ("EXTERNAL", Some(name)) = (start_ok.mechanism, &self.peer.external_user) {
+            return Ok(Login::External(name.clone()));
+        }
         match (start_ok.mechanism, &self.node.settings.anonymous_login) {
             ("PLAIN", _) => {
                 plain_login(start_ok.response).ok_or_else(|| malformed(start_ok.mechanism))

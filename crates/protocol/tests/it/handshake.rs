@@ -160,6 +160,29 @@ fn mechanisms() {
 }
 
 #[test]
+fn external_logs_in_whom_the_transport_proved() {
+    let cases = [
+        (Some("guest"), "[0] connection.tune 2047 131072 60"),
+        (Some("nobody"), "[0] connection.close 403 ACCESS_REFUSED"),
+        (None, "[0] connection.close 530 NOT_ALLOWED"),
+    ];
+    for (proved, answer) in cases {
+        let world = World::new();
+        let mut client = world.accept_proved(true, proved.map(str::to_owned));
+        let login = Login {
+            mechanism: "EXTERNAL",
+            response: Vec::new(),
+            ..Login::default()
+        };
+        let mut bytes = PROTOCOL_HEADER.to_vec();
+        encode_start_ok(&mut bytes, &login);
+        client.send(&bytes);
+        let heard = client.hear().pop().expect("an answer");
+        assert!(heard.starts_with(answer), "{proved:?}: {heard}");
+    }
+}
+
+#[test]
 fn limits_are_negotiated_down_and_never_up() {
     let cases = [
         (2047, 131_072, None),

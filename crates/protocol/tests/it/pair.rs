@@ -100,6 +100,15 @@ impl World {
 
     /// A socket was accepted; nothing is said yet.
     pub(crate) fn accept(&self, loopback: bool) -> Client<'_> {
+        self.accept_proved(loopback, None)
+    }
+
+    /// The same, of somebody whom the transport knows already.
+    pub(crate) fn accept_proved(
+        &self,
+        loopback: bool,
+        external_user: Option<String>,
+    ) -> Client<'_> {
         let id = self.node.connections.admit(usize::MAX).expect("no limit");
         let peer = Peer {
             host: "127.0.0.1".into(),
@@ -107,6 +116,7 @@ impl World {
             local_host: "127.0.0.1".into(),
             local_port: 5672,
             loopback,
+            external_user,
         };
         Client {
             world: self,
