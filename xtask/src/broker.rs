@@ -4,7 +4,7 @@
 //! Stopping it is part of what is checked: it has [`STOP_SECONDS_MAX`] from SIGTERM to exit code 0.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
@@ -47,12 +47,15 @@ impl Broker {
             std::fs::remove_dir_all(&data).context("removing the data of an earlier run")?;
         }
         let output = File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        let child = Command::new(&program)
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(&data)
-            .arg("--amqp")
-            .arg(address.to_string())
+        let mut command = Command::new(&program);
+        command.arg("serve").arg("--data-dir").arg(&data);
+        command.arg("--amqp").arg(address.to_string());
+        let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        if TcpListener::bind(ipv6).is_ok() {
+            // Some clients try IPv6 too.
+            command.arg("--amqp").arg(ipv6.to_string());
+        }
+        let child = command
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()

@@ -1,6 +1,6 @@
 //! `leveret serve`: the broker itself.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -8,8 +8,17 @@ use server::{Config, Listeners, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Where AMQP is served when nobody says otherwise.
-const AMQP_DEFAULT: &str = "0.0.0.0:5672";
+/// Where AMQP is served when nobody says otherwise: every address of this machine.
+fn amqp_default(port: u16) -> String {
+    // An IPv6 socket takes IPv4 clients too; not every machine has IPv6.
+    match TcpListener::bind("[::]:0") {
+        Ok(_) => format!("[::]:{port}"),
+        Err(_) => format!("0.0.0.0:{port}"),
+    }
+}
+
+/// AMQP's port.
+const AMQP_PORT: u16 = 5672;
 
 /// Flags of `leveret serve`. A flag wins over the configuration file.
 #[derive(Debug, clap::Args)]
@@ -20,9 +29,9 @@ pub(crate) struct Arguments {
     /// Configuration file in the format of rabbitmq.conf.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address to serve AMQP on [default: 0.0.0.0:5672].
+    /// Address to serve AMQP on, or several [default: port 5672 of all addresses].
     #[arg(long, value_name = "HOST:PORT")]
-    amqp: Option<String>,
+    amqp: Vec<String>,
     /// Reserved for the management API, which is not built yet.
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
@@ -88,16 +97,16 @@ fn announce(server: &Server, arguments: &Arguments) {
 }
 
 fn amqp_addresses(arguments: &Arguments, config: &Config) -> Result<Vec<SocketAddr>> {
-    let wanted = match &arguments.amqp {
-        Some(address) => vec![address.clone()],
-        None if config.amqp.is_empty() => vec![AMQP_DEFAULT.to_owned()],
-        None => config.amqp.clone(),
+    let wanted = match (&arguments.amqp[..], &config.amqp[..]) {
+        ([], []) => vec![amqp_default(AMQP_PORT)],
+        ([], configured) => configured.to_vec(),
+        (given, _) => given.to_vec(),
     };
     let mut addresses = Vec::new();
     for wanted in wanted {
         // rabbitmq.conf allows a bare port.
         let full = match wanted.parse::<u16>() {
-            Ok(port) => format!("0.0.0.0:{port}"),
+            Ok(port) => amqp_default(port),
             Err(_) => wanted.clone(),
         };
         let found = full.to_socket_addrs();

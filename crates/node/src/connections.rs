@@ -93,6 +93,11 @@ impl Connections {
         ))
     }
 
+    /// An open connection's conversation is over, though its socket may stay for a moment.
+    pub fn ended(&self, id: ConnectionId) {
+        self.open.lock().remove(&id);
+    }
+
     /// A socket that was admitted is closed.
     pub fn leave(&self, id: ConnectionId) {
         self.accepted.fetch_sub(1, Ordering::SeqCst);

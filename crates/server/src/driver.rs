@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 
 use protocol::amqp091::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Clock;
@@ -37,11 +38,22 @@ struct Driver<S> {
     timer_at_ms: u64,
 }
 
+/// What a connection is driven over.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Acknowledges what was read at once. In a handshake the client has more to say before we have an answer,
+    /// and many clients write in pieces with Nagle's algorithm on: their next piece waits for this.
+    fn acknowledge_now(&self);
+}
+
+impl Socket for TcpStream {
+    fn acknowledge_now(&self) {
+        // A system that cannot is merely slower.
+        let _ = self.set_quickack(true);
+    }
+}
+
 /// Drives a connection until it is over.
-pub(crate) async fn drive<S>(socket: S, connection: Connection, clock: Clock)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn drive<S: Socket>(socket: S, connection: Connection, clock: Clock) {
     let mut driver = Driver {
         socket,
         connection,
@@ -54,7 +66,7 @@ where
     poll_fn(|context| driver.poll(context)).await;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+impl<S: Socket> Driver<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS_MAX {
             let mut moved = self.poll_mailbox(context);
@@ -143,6 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if count == 0 {
             self.connection.hang_up(now_ms);
             return true;
+        }
+        if self.connection.is_opening() {
+            self.socket.acknowledge_now();
         }
         let used = self
             .connection

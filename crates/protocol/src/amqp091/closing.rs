@@ -26,6 +26,16 @@ impl Connection {
         };
     }
 
+    /// The client closes. Its socket stays open for it to close, as in RabbitMQ: some clients write more while
+    /// they wait for the answer, and would see an error in place of it.
+    pub(crate) fn answer_close(&mut self, now_ms: u64) {
+        self.end_session(now_ms);
+        encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
+        self.phase = Phase::Lingering {
+            until_ms: now_ms + CLOSE_TIMEOUT_MS,
+        };
+    }
+
     /// While closing, only the answer counts, or the client's own close crossing ours.
     pub(crate) fn handle_closing_frame(&mut self, frame: &Frame<'_>) {
         if frame.channel != 0 || frame.kind != FrameKind::Method {
@@ -48,9 +58,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         match method {
             Method::ConnectionClose(_) => {
-                self.end_session(now_ms);
-                encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
-                self.phase = Phase::Closed;
+                self.answer_close(now_ms);
                 Ok(())
             }
             // RabbitMQ re-checks the credentials with the authentication backend; the internal one has no

@@ -79,6 +79,8 @@ pub(crate) enum Phase {
     Open(Box<Session>),
     /// We sent `connection.close` and wait for its answer.
     Closing { until_ms: u64 },
+    /// The client closed and was answered; what it still sends is thrown away until it closes its socket.
+    Lingering { until_ms: u64 },
     /// Nothing is read any more; the driver writes what is left and closes the socket.
     Closed,
 }
@@ -170,6 +172,21 @@ impl Connection {
         matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
     }
 
+    /// Whether the handshake is still under way.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Handshake(_))
+    }
+
+    /// Bytes that are not written yet, held back or not.
+    pub fn unsent_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether the conversation is over: nothing that comes is looked at any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. } | Phase::Closed)
+    }
+
     /// Whether the conversation is over and all of it is said: the socket may be closed.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Closed) && self.output.is_empty()
@@ -213,7 +230,7 @@ impl Connection {
     pub fn handle_input(&mut self, now_ms: u64, input: &[u8]) -> usize {
         self.heartbeat.received(now_ms);
         let mut used = 0;
-        while self.wants_input() {
+        while self.wants_input() && !matches!(self.phase, Phase::Lingering { .. }) {
             let rest = input.get(used..).unwrap_or_default();
             match self.handle_next(now_ms, rest) {
                 Ok(0) => break,
@@ -227,6 +244,9 @@ impl Connection {
                     };
                 }
             }
+        }
+        if matches!(self.phase, Phase::Lingering { .. }) {
+            used = input.len();
         }
         self.waiting_bytes = input.len().saturating_sub(used);
         self.flush(now_ms);
@@ -307,7 +327,7 @@ impl Connection {
                 self.handle_closing_frame(frame);
                 Ok(())
             }
-            Phase::Closed => Ok(()),
+            Phase::Lingering { .. } | Phase::Closed => Ok(()),
         }
     }
 
@@ -347,7 +367,7 @@ impl Connection {
         {
             // What was promised after the barrier will not come true. Say so instead of it.
             self.output.drop_held();
-            if matches!(self.phase, Phase::Closed) {
+            if matches!(self.phase, Phase::Lingering { .. } | Phase::Closed) {
                 // The client closed meanwhile: it is told that, and not what will never be.
                 encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
             }
@@ -374,7 +394,10 @@ impl Connection {
     fn handle_event(&mut self, now_ms: u64, event: Event) {
         match event {
             Event::Close { code, text } => {
-                if !matches!(self.phase, Phase::Closing { .. } | Phase::Closed) {
+                if !matches!(
+                    self.phase,
+                    Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Closed
+                ) {
                     self.close_with(now_ms, code, &text, (0, 0));
                 }
             }
@@ -426,7 +449,7 @@ impl Connection {
         match &self.phase {
             Phase::Handshake(handshake) => Some(handshake.timeout_ms()),
             Phase::Open(_) => self.heartbeat.next_ms(!self.wants_input()),
-            Phase::Closing { until_ms } => Some(*until_ms),
+            Phase::Closing { until_ms } | Phase::Lingering { until_ms } => Some(*until_ms),
             Phase::Closed => self.linger_until_ms.filter(|_| !self.output.is_empty()),
         }
     }
@@ -438,7 +461,9 @@ impl Connection {
             Phase::Handshake(handshake) if handshake.timeout_ms() <= now_ms => {
                 self.handle_handshake_timeout(now_ms);
             }
-            Phase::Closing { until_ms } if *until_ms <= now_ms => self.hang_up(now_ms),
+            Phase::Closing { until_ms } | Phase::Lingering { until_ms } if *until_ms <= now_ms => {
+                self.hang_up(now_ms);
+            }
             Phase::Closed
                 if self
                     .linger_until_ms
@@ -480,6 +505,7 @@ impl Connection {
                 output: &mut self.output,
             });
             self.phase = Phase::Closed;
+            self.node.connections.ended(self.id);
         }
     }
 
@@ -493,7 +519,7 @@ impl Connection {
                 };
                 session.close_channel(turn, session.current_channel, fault);
             }
-            (_, Phase::Closing { .. } | Phase::Closed) => {}
+            (_, Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Closed) => {}
             _ => {
                 tracing::warn!(connection = %self.peer.name(), "closing: {}", fault.reply_text());
                 self.close_with(now_ms, fault.code.code(), &fault.reply_text(), fault.method);

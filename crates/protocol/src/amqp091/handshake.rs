@@ -158,8 +158,7 @@ impl Connection {
                 self.handle_open(now_ms, user, open.virtual_host)
             }
             (_, Method::ConnectionClose(_)) => {
-                encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
-                self.phase = Phase::Closed;
+                self.answer_close(now_ms);
                 Ok(())
             }
             (_, method) => {

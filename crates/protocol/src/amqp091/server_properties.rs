@@ -19,7 +19,7 @@ const CAPABILITIES: [&str; 9] = [
 /// in `version`; our own version stands in `leveret_version`.
 pub(crate) const RABBITMQ_VERSION: &str = "4.3.6";
 
-/// The table of `connection.start`.
+/// The table of `connection.start`. Clients look at `product` too, before they use what RabbitMQ alone has.
 pub(crate) fn server_properties(cluster_name: &str) -> FieldTable {
     let text = |text: &str| FieldValue::LongStr(text.as_bytes().to_vec());
     let mut capabilities = FieldTable::new();
@@ -36,7 +36,7 @@ pub(crate) fn server_properties(cluster_name: &str) -> FieldTable {
     );
     properties.set("leveret_version", text(env!("CARGO_PKG_VERSION")));
     properties.set("platform", text("Rust"));
-    properties.set("product", text("Leveret"));
+    properties.set("product", text("RabbitMQ"));
     properties.set("version", text(RABBITMQ_VERSION));
     properties
 }

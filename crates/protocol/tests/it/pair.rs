@@ -353,9 +353,10 @@ impl Client<'_> {
         self.connection.hang_up(self.world.now_ms());
     }
 
-    /// Whether the broker closed the socket.
+    /// Whether the broker closed the socket, or waits for the client to do it after the client's own close.
     pub(crate) fn is_closed(&self) -> bool {
         self.connection.is_finished()
+            || self.connection.is_over() && self.connection.unsent_bytes() == 0
     }
 }
 

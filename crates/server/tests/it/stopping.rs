@@ -33,11 +33,14 @@ fn who_closes_before_its_answers_are_durable_is_answered() {
                 .expect("a line of ours"),
         );
         client.send_bytes(&bytes).expect("it is read");
-        let heard = read_to_end(&mut client);
-        let names: Vec<_> = heard.iter().map(Event::name).collect();
+        // The socket then stays open for the client to close.
+        let heard = [client.next(PATIENCE), client.next(PATIENCE)];
+        let names = heard
+            .each_ref()
+            .map(|event| event.as_ref().map(Event::name));
         assert_eq!(
             names,
-            ["queue.declare-ok", "connection.close-ok", "eof"],
+            [Some("queue.declare-ok"), Some("connection.close-ok")],
             "{index}"
         );
     }
