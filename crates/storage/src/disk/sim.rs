@@ -203,6 +203,11 @@ impl SimDisk {
         state.inodes.get(inode).map(|inode| inode.volatile.clone())
     }
 
+    /// The names of all files.
+    pub fn list_names(&self) -> Vec<String> {
+        self.state.lock().names.keys().cloned().collect()
+    }
+
     /// Puts a file there, durably: for tests that damage one.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let state = &mut *self.state.lock();
