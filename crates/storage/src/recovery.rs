@@ -17,7 +17,7 @@ use crate::manifest::{self, Manifest, Released, SegmentState};
 use crate::record::{Body, Record};
 use crate::scan::{self, End};
 use crate::segment::file::SegmentFile;
-use crate::segment::{self, DirectoryEntry};
+use crate::segment::{self, DirectoryEntry, IndexEntry};
 use crate::writer::Writer;
 use crate::{Damage, LogPosition, OwnerId, StorageError};
 
@@ -165,6 +165,7 @@ pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, StorageError> {
         next_position: 1,
         ..Loaded::default()
     };
+    loaded.ledger.replaying = true;
     let manifest = match Manifest::read(disk) {
         Err(StorageError::Damaged(damages)) => {
             loaded.damages = damages;
@@ -184,9 +185,7 @@ pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, StorageError> {
     loaded.load_segments(disk)?;
     loaded.load_logs(disk, &logs)?;
     loaded.apply_delivered();
-    if loaded.damages.is_empty() {
-        loaded.weigh(disk)?;
-    }
+    loaded.count(disk)?;
     let manifest = &loaded.manifest;
     let named = |number: u64| {
         manifest
@@ -283,56 +282,77 @@ impl Loaded {
             let index = index as u32;
             segment.parts.push((entry.owner, entry.first));
             segment.messages += u64::from(entry.messages);
-            segment.live_messages += u64::from(entry.messages);
-            let part = match touched.get(&index) {
-                Some(Released::All) => None,
-                Some(Released::Runs(runs)) => load_part(&file, index, entry, runs)?,
-                None if entry.transient > 0 => load_part(&file, index, entry, &[])?,
-                None => Some(Part::whole(state.number, index, entry)),
+            let released = match touched.get(&index) {
+                Some(Released::All) => continue,
+                Some(Released::Runs(runs)) => Some(released_set(entry, runs)?),
+                None if entry.transient > 0 => Some(RoaringBitmap::new()),
+                None => None,
             };
-            let live = part.as_ref().map_or(0, |part| part.live);
-            segment.note_released(index, entry.messages - live, live == 0);
-            if let Some(part) = part {
-                self.ledger
-                    .owners
-                    .entry(entry.owner)
-                    .or_default()
-                    .parts
-                    .push(part);
-            }
+            let mut part = Part::whole(state.number, index, entry);
+            part.released = released.map(Box::new);
+            self.ledger
+                .owners
+                .entry(entry.owner)
+                .or_default()
+                .parts
+                .push(part);
         }
         self.ledger.segments.insert(state.number, segment);
         Ok(())
     }
 
-    /// Sums up what each owner's messages weigh: of parts of which something is released the indexes tell.
-    fn weigh(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
-        let mut touched: Vec<(OwnerId, Part)> = Vec::new();
+    /// Counts and sums up what is alive: of parts of which something is released the indexes tell.
+    fn count(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let mut touched: Vec<(u64, u32, OwnerId, u64)> = Vec::new();
         for (owner, state) in &self.ledger.owners {
             let weight = self.weights.entry(*owner).or_default();
             *weight += state.log_weight;
             for part in &state.parts {
                 if part.released.is_some() {
-                    touched.push((*owner, part.clone()));
+                    touched.push((part.segment, part.index, *owner, part.first));
                 } else {
                     *weight += part.weight;
                 }
             }
         }
-        touched.sort_unstable_by_key(|(_, part)| (part.segment, part.index));
-        for parts in touched.chunk_by(|a, b| a.1.segment == b.1.segment) {
-            let Some((_, first)) = parts.first() else {
+        touched.sort_unstable();
+        for parts in touched.chunk_by(|a, b| a.0 == b.0) {
+            let Some((segment, ..)) = parts.first() else {
                 continue;
             };
-            let file = SegmentFile::open(disk, first.segment)?;
-            for (owner, part) in parts {
-                let entries = file.index(&file.directory_entry(part.index)?)?;
-                let held = entries.iter().filter(|entry| part.holds(entry.position));
-                let weight: u64 = held.map(|entry| u64::from(entry.weight)).sum();
-                *self.weights.entry(*owner).or_default() += weight;
+            let file = SegmentFile::open(disk, *segment)?;
+            for (_, index, owner, first) in parts {
+                match file
+                    .directory_entry(*index)
+                    .and_then(|entry| file.index(&entry))
+                {
+                    Ok(entries) => self.count_part(*owner, *first, &entries),
+                    Err(StorageError::Damaged(mut damages)) => self.damages.append(&mut damages),
+                    Err(error) => return Err(error),
+                }
             }
         }
+        self.ledger.end_replay();
         Ok(())
+    }
+
+    fn count_part(&mut self, owner: OwnerId, first: u64, entries: &[IndexEntry]) {
+        let state = self.ledger.owners.get_mut(&owner);
+        let parts = state.map_or(&mut [][..], |state| &mut state.parts);
+        let Some(part) = parts.iter_mut().find(|part| part.first == first) else {
+            return;
+        };
+        let transient = entries.iter().filter(|entry| entry.transient);
+        if let Some(released) = &mut part.released {
+            released.extend(transient.map(|entry| (entry.position - first) as u32));
+        }
+        let weight = self.weights.entry(owner).or_default();
+        let mut live = 0;
+        for entry in entries.iter().filter(|entry| part.holds(entry.position)) {
+            live += 1;
+            *weight += u64::from(entry.weight);
+        }
+        part.live = live;
     }
 
     fn load_logs(&mut self, disk: &dyn Disk, logs: &BTreeSet<u64>) -> Result<(), StorageError> {
@@ -478,13 +498,10 @@ impl Loaded {
     }
 }
 
-/// A part of which something is released: its index tells what is left.
-fn load_part(
-    file: &SegmentFile,
-    index: u32,
+fn released_set(
     entry: &DirectoryEntry,
     runs: &[(u64, u64)],
-) -> Result<Option<Part>, StorageError> {
+) -> Result<RoaringBitmap, StorageError> {
     let mut released = RoaringBitmap::new();
     for (first, last) in runs {
         if *first < entry.first || entry.last < *last {
@@ -494,18 +511,7 @@ fn load_part(
         let distance = |position: u64| (position - entry.first) as u32;
         released.insert_range(distance(*first)..=distance(*last));
     }
-    let mut live = 0;
-    for message in file.index(entry)? {
-        let distance = (message.position - entry.first) as u32;
-        if message.transient {
-            released.insert(distance);
-        }
-        live += u32::from(!released.contains(distance));
-    }
-    let mut part = Part::whole(file.number, index, entry);
-    part.live = live;
-    part.released = Some(Box::new(released));
-    Ok((live > 0).then_some(part))
+    Ok(released)
 }
 
 fn apply(ledger: &mut Ledger, record: &Record<'_>, offset: u64) {

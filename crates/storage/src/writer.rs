@@ -89,6 +89,10 @@ impl Shared {
 
     fn write_chunks(&self, writer: &mut Writer, chunks: &[Chunk]) -> Result<(), MakeError> {
         for chunk in chunks {
+            // A second try, after the medium was full: files before this one are done with.
+            if chunk.file < writer.number {
+                continue;
+            }
             if let Some(previous_end) = chunk.previous_end
                 && writer.number != chunk.file
             {

@@ -29,6 +29,9 @@ pub(crate) struct Ledger {
     /// Log files that have not retired, oldest first; the last is the one that grows.
     pub(crate) files: VecDeque<FileIndex>,
     pub(crate) segments: BTreeMap<u64, Segment>,
+    /// While the log is replayed at open. It may then release once more what a part does not even have any
+    /// more, so parts only collect what is released, and [`Ledger::end_replay`] counts what is left.
+    pub(crate) replaying: bool,
 }
 
 #[derive(Debug, Default)]
@@ -160,7 +163,7 @@ impl Ledger {
                 .rev()
                 .find(|file| file.first <= position);
             let Some(file) = file else {
-                release_in_part(state, position, &mut self.segments);
+                release_in_part(state, position, &mut self.segments, self.replaying);
                 continue;
             };
             let Some(weight) = file.release(position, owner) else {
@@ -224,9 +227,14 @@ impl Ledger {
             return;
         };
         let segments = &mut self.segments;
+        let replaying = self.replaying;
         state.parts.retain_mut(|part| {
             let was = part.live;
-            part.keep_only(keep);
+            let kept = part.keep_only(keep);
+            if replaying {
+                return true;
+            }
+            part.live = was.min(kept);
             if let Some(segment) = segments.get_mut(&part.segment) {
                 segment.note_released(part.index, was - part.live, part.live == 0);
             }
@@ -360,6 +368,29 @@ impl Ledger {
         ((built.number, segment), parts)
     }
 
+    /// Ends the replay, every part's `live` being right now: parts with nothing alive go, and segments count.
+    pub(crate) fn end_replay(&mut self) {
+        self.replaying = false;
+        for state in self.owners.values_mut() {
+            state.parts.retain(|part| part.live > 0);
+        }
+        for (number, segment) in &mut self.segments {
+            for (index, (owner, first)) in segment.parts.clone().iter().enumerate() {
+                let parts = self.owners.get(owner).map_or(&[][..], |state| &state.parts);
+                let at = parts.partition_point(|part| part.first < *first);
+                let part = parts.get(at).filter(|part| part.segment == *number);
+                segment.live_messages += u64::from(part.map_or(0, |part| part.live));
+                if part.is_none_or(|part| part.released.is_some()) {
+                    segment.touched.insert(index as u32);
+                }
+                if part.is_none() {
+                    segment.dead.insert(index as u32);
+                }
+            }
+            segment.changed = segment.messages - segment.live_messages;
+        }
+    }
+
     /// Asserts what must always hold. For tests; it visits everything.
     pub(crate) fn check_invariants(&self) {
         let mut live_of_segments: BTreeMap<u64, u64> = BTreeMap::new();
@@ -395,22 +426,29 @@ fn in_log(files: &VecDeque<FileIndex>, position: u64, owner: OwnerId) -> bool {
     file.is_some_and(|file| file.find(position, owner).is_some())
 }
 
-fn release_in_part(state: &mut Owner, position: u64, segments: &mut BTreeMap<u64, Segment>) {
+fn release_in_part(
+    state: &mut Owner,
+    position: u64,
+    segments: &mut BTreeMap<u64, Segment>,
+    replaying: bool,
+) {
     let index = state.parts.partition_point(|part| part.last < position);
     let Some(part) = state.parts.get_mut(index) else {
         return;
     };
-    if !part.release(position) {
+    let new = part.release(position);
+    if new && !state.delivered.is_empty() {
+        state.delivered.remove(position, position);
+    }
+    if !new || replaying {
         return;
     }
+    part.live -= 1;
     if let Some(segment) = segments.get_mut(&part.segment) {
         segment.note_released(part.index, 1, part.live == 0);
     }
     if part.live == 0 {
         state.parts.remove(index);
-    }
-    if !state.delivered.is_empty() {
-        state.delivered.remove(position, position);
     }
 }
 
@@ -511,13 +549,11 @@ impl Part {
         }
         let distance = (position - self.first) as u32;
         let released = self.released.get_or_insert_default();
-        let new = released.insert(distance);
-        self.live -= u32::from(new);
-        new
+        released.insert(distance)
     }
 
-    /// Releases all but the kept ones.
-    fn keep_only(&mut self, keep: &[(u64, u64)]) {
+    /// Releases all but the kept ones. Gives how many those are.
+    fn keep_only(&mut self, keep: &[(u64, u64)]) -> u32 {
         let mut kept = RoaringBitmap::new();
         let start = keep.partition_point(|(_, last)| *last < self.first);
         for (first, last) in keep.iter().skip(start) {
@@ -530,12 +566,13 @@ impl Part {
                 }
             }
         }
-        self.live = self.live.min(kept.len() as u32);
+        let kept_len = kept.len() as u32;
         let mut released = RoaringBitmap::new();
         released.insert_range(0..=(self.last - self.first) as u32);
         released -= kept;
         released.optimize();
         self.released = Some(Box::new(released));
+        kept_len
     }
 }
 
