@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::ledger::{Built, Shared as Fan, Source};
 use crate::limits::RETIRE_ENTRIES_A_LOCK;
 use crate::log::{Inner, Shared};
-use crate::manifest::{Manifest, Released, SegmentState};
+use crate::manifest::{Manifest, OwnerDelivered, Released, SegmentState};
 use crate::rewrite::{Hold, Origin};
 use crate::{LogPosition, OwnerId, StorageError, log_file, record, segment};
 
@@ -255,7 +255,7 @@ impl Inner {
         }
     }
 
-    fn delivered(&mut self) -> Vec<(OwnerId, Vec<(u64, u64, u32)>)> {
+    fn delivered(&mut self) -> Vec<OwnerDelivered> {
         let mut all = Vec::new();
         for (owner, state) in &mut self.ledger.owners {
             if state.delivered.is_empty() {

@@ -21,8 +21,11 @@ pub(crate) struct Manifest {
     /// After a clean shutdown: the newest log file and its end.
     pub(crate) clean: Option<(u64, u64)>,
     pub(crate) segments: Vec<SegmentState>,
-    pub(crate) delivered: Vec<(OwnerId, Vec<(u64, u64, u32)>)>,
+    pub(crate) delivered: Vec<OwnerDelivered>,
 }
+
+/// An owner's delivered messages: first and last position of each run, and the count.
+pub(crate) type OwnerDelivered = (OwnerId, Vec<(u64, u64, u32)>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentState {

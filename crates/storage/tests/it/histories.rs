@@ -358,7 +358,7 @@ fn run(seed: u64, deliberate_fault: DeliberateFault) -> Result<Trace, String> {
     let mut durable = 0;
     let mut closed = false;
     let mut options = Options {
-        log_file_bytes: if seed % 2 == 0 { 4096 } else { 16384 },
+        log_file_bytes: if seed.is_multiple_of(2) { 4096 } else { 16384 },
         deliberate_fault,
         ..Options::default()
     };
