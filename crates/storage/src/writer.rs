@@ -198,7 +198,10 @@ impl Shared {
     /// Makes everything durable that was pushed so far, whatever the options say.
     pub(crate) fn sync_all(&self) -> Result<(), StorageError> {
         let target = self.inner.lock().last_position();
-        while self.durable.load(Ordering::Acquire) < target.0 {
+        // A mark that found the medium full waits too, and no position tells of it.
+        while self.durable.load(Ordering::Acquire) < target.0
+            || self.inner.lock().in_flight.is_some()
+        {
             match self.write_step() {
                 Step::Wrote | Step::Idle => {}
                 Step::Full => {
