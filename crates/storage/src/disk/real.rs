@@ -1,0 +1,160 @@
+//! The disk of the machine.
+//!
+//! Positioned reads and writes, `fdatasync`, `fallocate`. The directory is locked for as long as a
+//! [`RealDisk`] lives, so that no two brokers (and no repair) work on it at once.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, Space};
+
+const LOCK_NAME: &str = "lock";
+
+/// A directory on the machine's own disk, locked.
+pub struct RealDisk {
+    directory: PathBuf,
+    handle: File,
+    /// Holds the lock: the kernel lets go of it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl RealDisk {
+    /// Opens the directory, making it if it is not there, and locks it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process has it; else what the system says.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        if !directory.is_dir() {
+            std::fs::create_dir_all(directory)?;
+            if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join(LOCK_NAME))?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => io::Error::new(
+                io::ErrorKind::WouldBlock,
+                format!("{} is in use by another process", directory.display()),
+            ),
+            std::fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(RealDisk {
+            directory: directory.to_owned(),
+            handle: File::open(directory)?,
+            _lock: lock,
+        })
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            if let Ok(name) = entry?.file_name().into_string()
+                && name != LOCK_NAME
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.directory.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.directory.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let path = std::ffi::CString::new(self.directory.as_os_str().as_bytes())?;
+        let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+        // SAFETY: the path ends with a zero byte and `stat` is large enough for what the call writes.
+        if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call returned success, so it has filled `stat`.
+        let stat = unsafe { stat.assume_init() };
+        Ok(Space {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let length = libc::off_t::try_from(bytes)
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        loop {
+            // SAFETY: the descriptor is open for as long as `self.0` lives, and no memory is passed.
+            let result = unsafe { libc::fallocate(self.0.as_raw_fd(), 0, 0, length) };
+            if result == 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // Not every file system can set blocks aside; then only the length is set, and a full medium
+                // shows at the write.
+                Some(libc::EOPNOTSUPP | libc::ENOSYS) => {
+                    if self.0.metadata()?.len() < bytes {
+                        self.0.set_len(bytes)?;
+                    }
+                    return Ok(());
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

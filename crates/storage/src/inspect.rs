@@ -1,0 +1,1 @@
+//! Offline look at a log directory: what it holds, every checksum verified.

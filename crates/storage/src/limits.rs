@@ -1,0 +1,59 @@
+//! Every limit of the message log, by name.
+//!
+//! Those that depend on the size of a log file are functions of it, so that a test with small files meets
+//! every path that a broker with large ones does.
+
+/// The unit that a medium writes whole or not at all (docs/formats/log.md, assumption 1).
+pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// The largest record. A message may be up to 512 MiB in RabbitMQ (`max_message_size`); owners come on top.
+pub const RECORD_BYTES_MAX: u32 = 1 << 30;
+
+/// Size of a log file, unless a single record needs more.
+pub(crate) const LOG_FILE_BYTES: u64 = 64 << 20;
+
+/// The smallest that a log file may be configured to: a header and some records.
+pub(crate) const LOG_FILE_BYTES_MIN: u64 = 4 << 10;
+
+/// Log files that may wait for their retirement before appends are refused until it caught up.
+pub(crate) const LOG_FILES_MAX: usize = 6;
+
+/// Bytes that may wait for the writer before appends are refused until it caught up.
+pub(crate) const BUFFER_BYTES_MAX: usize = 16 << 20;
+
+/// Capacity of a write buffer that is kept for the next write.
+pub(crate) const BUFFER_BYTES_KEPT: usize = 4 << 20;
+
+/// How much is read at once from a segment or log file.
+pub const READ_BLOCK_BYTES: usize = 1 << 20;
+
+/// Positions that one read plans at most; a longer read plans again.
+pub(crate) const READ_PLAN_MAX: usize = 4096;
+
+/// Decoded indexes of parts that are kept for the next read, in entries.
+pub(crate) const INDEX_CACHE_ENTRIES_MAX: usize = 1 << 19;
+
+/// The same in parts: each may hold a file open.
+pub(crate) const INDEX_CACHE_PARTS_MAX: usize = 256;
+
+/// Entries of a log file's index that the keeper looks at under one taking of the lock.
+pub(crate) const RETIRE_ENTRIES_A_LOCK: usize = 1 << 14;
+
+/// Small segments that may exist before they are merged into one.
+pub(crate) const SEGMENTS_SMALL_MAX: usize = 8;
+
+/// Parts that a segment may have: more than owners could have in it.
+pub(crate) const SEGMENT_PARTS_MAX: u32 = 1 << 24;
+
+/// A manifest is read whole; this is far more than one can become.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+
+/// What an owner must still have in a retiring log file to get a segment of its own.
+pub(crate) fn segment_own_bytes(log_file_bytes: u64) -> u64 {
+    log_file_bytes / 16
+}
+
+/// Below this a segment is small, and merged with others of its kind.
+pub(crate) fn segment_small_bytes(log_file_bytes: u64) -> u64 {
+    log_file_bytes / 16
+}

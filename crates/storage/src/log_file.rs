@@ -1,0 +1,124 @@
+//! A log file's name and header, and how one comes to be: docs/formats/log.md.
+
+use std::sync::Arc;
+
+use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, set_u32};
+use crate::disk::{Disk, DiskFile};
+use crate::limits::SECTOR_BYTES;
+use crate::{LogPosition, StorageError};
+
+/// One sector, so that a header is whole or not there.
+pub(crate) const HEADER_BYTES: usize = SECTOR_BYTES;
+const MAGIC: &[u8; 8] = b"LVRTLOG1";
+const VERSION: u32 = 1;
+const CRC_AT: usize = 12;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) number: u64,
+    pub(crate) first: LogPosition,
+    /// Where the file before ends; 0 in the first file of a directory.
+    pub(crate) previous_end: u64,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend_from_slice(MAGIC);
+        put_u32(&mut out, VERSION);
+        put_u32(&mut out, 0);
+        put_u64(&mut out, self.number);
+        put_u64(&mut out, self.first.0);
+        put_u64(&mut out, self.previous_end);
+        out.resize(HEADER_BYTES, 0);
+        let crc = crc32c_but(&out, CRC_AT);
+        set_u32(&mut out, CRC_AT, crc);
+        out
+    }
+
+    /// What is wrong with it, in words, if it is no whole header of this version.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        let bytes = bytes
+            .get(..HEADER_BYTES)
+            .ok_or("it is shorter than a header")?;
+        let mut cursor = Cursor(bytes);
+        if cursor.take(8) != Some(MAGIC) {
+            return Err("its header is damaged (no log file's)");
+        }
+        let version = cursor.u32();
+        let crc = cursor.u32();
+        if crc != Some(crc32c_but(bytes, CRC_AT)) {
+            return Err("its header is damaged (checksum)");
+        }
+        if version != Some(VERSION) {
+            return Err("it was written by another version");
+        }
+        let header = || {
+            Some(Header {
+                number: cursor.u64()?,
+                first: LogPosition(cursor.u64()?),
+                previous_end: cursor.u64()?,
+            })
+        };
+        let mut header = header;
+        header().ok_or("its header is short")
+    }
+}
+
+pub(crate) fn name(number: u64) -> String {
+    format!("log-{number:016x}")
+}
+
+/// The number in a log file's name.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    number_behind("log-", name)
+}
+
+pub(crate) fn number_behind(prefix: &str, name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (digits.len() == 16 && format!("{number:016x}") == digits).then_some(number)
+}
+
+/// How a log file is made.
+pub(crate) struct Make {
+    pub(crate) header: Header,
+    /// What it will hold at least.
+    pub(crate) bytes: u64,
+    /// A retired log file to write over.
+    pub(crate) spare: Option<u64>,
+    /// Off only for a deliberate fault.
+    pub(crate) sync_names: bool,
+}
+
+/// A log file could not be made.
+pub(crate) enum MakeError {
+    /// Nothing is lost, and it may be tried again.
+    Again(StorageError),
+    /// A sync failed: nothing may be trusted any more.
+    Fatal(StorageError),
+}
+
+/// Makes a log file, durable with its header and name.
+pub(crate) fn make(disk: &dyn Disk, make: &Make) -> Result<Arc<dyn DiskFile>, MakeError> {
+    let name = name(make.header.number);
+    let again = |error| MakeError::Again(StorageError::disk(&name, error));
+    let fatal = |error| MakeError::Fatal(StorageError::disk(&name, error));
+    let recycled = make
+        .spare
+        .and_then(|spare| disk.rename(&self::name(spare), &name).ok())
+        .and_then(|()| disk.open(&name).ok());
+    let file = match recycled {
+        Some(file) => file,
+        None => disk.create(&name).map_err(again)?,
+    };
+    if file.bytes().map_err(again)? < make.bytes {
+        file.reserve(make.bytes).map_err(again)?;
+    }
+    file.write_at(0, &make.header.encode()).map_err(again)?;
+    file.sync().map_err(fatal)?;
+    if make.sync_names {
+        disk.sync_names().map_err(fatal)?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,1 @@
+//! Making a damaged directory one that opens, with everything that is whole.

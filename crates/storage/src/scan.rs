@@ -1,0 +1,200 @@
+//! Going through a log file from its first record to its end, and telling a torn tail from damage.
+
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+use crate::record::{self, Body, Record};
+use crate::window::Window;
+use crate::{Damage, LogPosition, StorageError, log_file};
+
+/// How the end of a file is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Exactly here: the next file's header, or a clean shutdown, says so.
+    At(u64),
+    /// Where whole records end, if no mark farther on says otherwise.
+    Open,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scanned {
+    /// Behind the last whole record.
+    pub(crate) end: u64,
+    /// The position that comes next.
+    pub(crate) next: u64,
+    pub(crate) damages: Vec<Damage>,
+    /// Something was being written behind the end when the power went.
+    pub(crate) torn: bool,
+}
+
+/// What a record starts with and no less: enough to know its length and kind.
+const PEEK_BYTES: usize = record::HEADER_BYTES;
+/// A damaged record is looked at so far for its owners.
+const GUESS_BYTES: usize = 4096;
+
+/// Calls `apply` with each record (marks too) and its offset. After damage it goes on with the next whole
+/// record, so that all damage is found and a repair sees what is left.
+pub(crate) fn scan(
+    number: u64,
+    first: LogPosition,
+    file: Arc<dyn DiskFile>,
+    end: End,
+    apply: &mut dyn FnMut(&Record<'_>, u64),
+) -> Result<Scanned, StorageError> {
+    let name = log_file::name(number);
+    let bytes = file
+        .bytes()
+        .map_err(|error| StorageError::disk(&name, error))?;
+    let limit = match end {
+        End::At(at) => at.min(bytes),
+        End::Open => bytes,
+    };
+    let mut window = Window::new(name.clone(), file, limit);
+    let salt = record::salt(number);
+    let mut scanned = Scanned {
+        end: log_file::HEADER_BYTES as u64,
+        next: first.0,
+        damages: Vec::new(),
+        torn: false,
+    };
+    loop {
+        let offset = scanned.end;
+        if end == End::At(offset) {
+            return Ok(scanned);
+        }
+        if step(&mut window, salt, &mut scanned, apply)? {
+            continue;
+        }
+        let head = window.ahead(offset, GUESS_BYTES)?;
+        let expected = record::peek_position(head) == Some(scanned.next);
+        let owners = if expected {
+            record::guess_owners(head)
+        } else {
+            Vec::new()
+        };
+        let begun = expected && record::peek_length(head).is_some();
+        let mut damage = |what: &str| {
+            scanned.damages.push(Damage {
+                file: name.clone(),
+                offset,
+                what: what.to_owned(),
+                owners: owners.clone(),
+            });
+        };
+        match end {
+            End::At(_) => damage("a record is damaged"),
+            End::Open => {
+                let later = synced_later(&mut window, salt, number, offset)?;
+                scanned.torn = later.any || begun;
+                if !later.beyond {
+                    return Ok(scanned);
+                }
+                damage("a record that had been synced is damaged");
+            }
+        }
+        // Go on behind the damage, with the next record that fits.
+        match next_whole(&mut window, salt, offset, scanned.next)? {
+            Some((offset, position)) => (scanned.end, scanned.next) = (offset, position),
+            None => return Ok(scanned),
+        }
+    }
+}
+
+/// One record. Gives whether there was a whole one with the position that was due.
+fn step(
+    window: &mut Window,
+    salt: u32,
+    scanned: &mut Scanned,
+    apply: &mut dyn FnMut(&Record<'_>, u64),
+) -> Result<bool, StorageError> {
+    let head = window.ahead(scanned.end, PEEK_BYTES)?;
+    let Some(length) = record::peek_length(head) else {
+        return Ok(false);
+    };
+    if record::peek_position(head) != Some(scanned.next)
+        || scanned.end + u64::from(length) > window.end()
+    {
+        return Ok(false);
+    }
+    let bytes = window.ahead(scanned.end, length as usize)?;
+    let Some(record) = record::decode(bytes, salt) else {
+        return Ok(false);
+    };
+    apply(&record, scanned.end);
+    scanned.end += u64::from(length);
+    if !matches!(record.body, Body::Mark { .. }) {
+        scanned.next += 1;
+    }
+    Ok(true)
+}
+
+/// Whether anything was ever written to the file with this number.
+pub(crate) fn has_mark(number: u64, file: Arc<dyn DiskFile>) -> Result<bool, StorageError> {
+    let name = log_file::name(number);
+    let bytes = file
+        .bytes()
+        .map_err(|error| StorageError::disk(&name, error))?;
+    let mut window = Window::new(name, file, bytes);
+    let start = (log_file::HEADER_BYTES - 8) as u64;
+    Ok(synced_later(&mut window, record::salt(number), number, start)?.any)
+}
+
+struct Later {
+    /// There is a mark of this file behind the place.
+    any: bool,
+    /// One that says that the place had been synced.
+    beyond: bool,
+}
+
+fn synced_later(
+    window: &mut Window,
+    salt: u32,
+    number: u64,
+    place: u64,
+) -> Result<Later, StorageError> {
+    let mut later = Later {
+        any: false,
+        beyond: false,
+    };
+    let mut offset = place + 8;
+    while offset < window.end() {
+        let bytes = window.ahead(offset, record::MARK_BYTES)?;
+        if record::may_be_mark(bytes)
+            && let Some(record) = record::decode(bytes, salt)
+            && let Body::Mark { file, synced_bytes } = record.body
+            && file == number
+        {
+            later.any = true;
+            later.beyond = synced_bytes > place;
+            if later.beyond {
+                return Ok(later);
+            }
+        }
+        offset += 8;
+    }
+    Ok(later)
+}
+
+/// The next whole record behind a place whose position is not below the one that was due.
+fn next_whole(
+    window: &mut Window,
+    salt: u32,
+    place: u64,
+    due: u64,
+) -> Result<Option<(u64, u64)>, StorageError> {
+    let mut offset = place + 8;
+    while offset < window.end() {
+        let head = window.ahead(offset, PEEK_BYTES)?;
+        if let Some(length) = record::peek_length(head)
+            && record::peek_position(head).is_some_and(|position| position >= due)
+            && offset + u64::from(length) <= window.end()
+        {
+            let bytes = window.ahead(offset, length as usize)?;
+            if let Some(record) = record::decode(bytes, salt) {
+                return Ok(Some((offset, record.position.0)));
+            }
+        }
+        offset += 8;
+    }
+    Ok(None)
+}

@@ -1,0 +1,390 @@
+//! What the door promises, case by case.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use storage::disk::real::RealDisk;
+use storage::disk::sim::{Fault, SimDisk};
+use storage::{
+    Append, Log, LogPosition, Options, OwnerEntry, OwnerId, ReadLimit, Recovery, Refused,
+    StorageError,
+};
+
+pub(crate) const ALL: ReadLimit = ReadLimit {
+    messages: usize::MAX,
+    bytes: usize::MAX,
+};
+
+fn options() -> Options {
+    Options {
+        log_file_bytes: 8192,
+        ..Options::default()
+    }
+}
+
+fn open(disk: &SimDisk) -> (Log, Recovery) {
+    Log::open(Arc::new(disk.clone()), options()).expect("a sound directory opens")
+}
+
+fn push(log: &Log, owners: &[u64], payload: &[u8]) -> LogPosition {
+    let owners: Vec<OwnerEntry> = owners
+        .iter()
+        .map(|o| OwnerEntry::plain(OwnerId(*o)))
+        .collect();
+    let append = Append {
+        owners: &owners,
+        transient: false,
+        weight: payload.len() as u32,
+        payload: &[payload],
+    };
+    log.batch().push(&append).expect("there is room")
+}
+
+/// Pushes for owner 1, waiting as a publisher would.
+fn push_when_room(log: &Log, payload: &[u8]) -> LogPosition {
+    let owners = [OwnerEntry::plain(OwnerId(1))];
+    let append = Append {
+        owners: &owners,
+        transient: false,
+        weight: payload.len() as u32,
+        payload: &[payload],
+    };
+    loop {
+        match log.batch().push(&append) {
+            Ok(position) => return position,
+            Err(Refused::Failed) => panic!("{:?}", log.failure()),
+            Err(Refused::Behind) => {}
+        }
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        log.wake_when_room(Arc::new(move || {
+            let _ = sender.try_send(());
+        }));
+        receiver
+            .recv()
+            .expect("the log keeps the sender until it wakes us");
+    }
+}
+
+fn read(log: &Log, owner: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut out = Vec::new();
+    let end = log.read(OwnerId(owner), LogPosition(0), ALL, &mut |stored| {
+        out.push((stored.position.0, stored.payload.to_vec()));
+    });
+    assert_eq!(end.expect("it reads"), None);
+    out
+}
+
+fn keep_all(log: &Log) {
+    while log.keep_step(true).expect("the keeper works") {
+        log.check_invariants();
+    }
+}
+
+#[test]
+fn messages_are_read_from_the_buffer_the_file_and_a_segment() {
+    let disk = SimDisk::new(1);
+    let (log, recovery) = open(&disk);
+    assert!(recovery.owners.is_empty());
+    let first = push(&log, &[7], b"one");
+    let second = push(&log, &[7, 8], b"two");
+    let expected = vec![(first.0, b"one".to_vec()), (second.0, b"two".to_vec())];
+    assert_eq!(read(&log, 7), expected);
+    assert_eq!(log.durable(), LogPosition(0));
+    assert!(log.write_step());
+    assert_eq!(log.durable(), second);
+    assert_eq!(read(&log, 7), expected);
+    for _ in 0..40 {
+        let position = push(&log, &[9], &[9; 500]);
+        log.write_step();
+        log.batch().release(OwnerId(9), &[position]);
+    }
+    log.write_step();
+    keep_all(&log);
+    assert!(log.usage().segments >= 1);
+    assert_eq!(read(&log, 7), expected);
+    assert_eq!(read(&log, 8), expected[1..]);
+    log.batch().release(OwnerId(7), &[first]);
+    log.close().unwrap();
+    let (log, recovery) = open(&disk);
+    assert!(recovery.clean);
+    assert_eq!(read(&log, 7), expected[1..]);
+    let owners: Vec<(u64, u64, u64)> = recovery
+        .owners
+        .iter()
+        .map(|o| (o.owner.0, o.messages, o.weight))
+        .collect();
+    assert_eq!(owners, [(7, 1, 3), (8, 1, 3)]);
+    log.batch().release(OwnerId(7), &[second]);
+    log.batch().forget(OwnerId(8));
+    keep_all(&log);
+    assert_eq!(log.usage().segments, 0);
+    assert_eq!(
+        disk.list_names()
+            .iter()
+            .filter(|n| n.starts_with("segment"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn disk_in_use_stays_within_twice_what_lives_and_two_log_files() {
+    let disk = SimDisk::new(3);
+    let (log, _) = open(&disk);
+    let mut kept = Vec::new();
+    let mut live = 0;
+    for round in 0..2000u64 {
+        let owner = round % 5;
+        let bytes = if round % 2 == 0 { 900 } else { 60 };
+        let position = push(&log, &[owner], &vec![round as u8; bytes]);
+        // Large ones go, small ones stay, and now and then one stays for ever.
+        if bytes > 100 || round % 50 != 1 {
+            kept.push((round, owner, position));
+        } else {
+            live += 24 + 4 + 8 + 64;
+        }
+        if kept.len() > 60 {
+            let (_, owner, position) = kept.remove((round as usize * 7) % 60);
+            log.batch().release(OwnerId(owner), &[position]);
+        }
+        log.write_step();
+        log.keep_step(false).unwrap();
+    }
+    for (_, owner, position) in kept {
+        log.batch().release(OwnerId(owner), &[position]);
+    }
+    log.write_step();
+    keep_all(&log);
+    log.check_invariants();
+    let usage = log.usage();
+    assert!(usage.segment_bytes_live <= live);
+    // Beside records a segment has its index; 64 bytes a part: few and small segments here, so 4 KiB do.
+    let bound = 2 * live + 2 * 8192 + 4096 + disk.contents("manifest").unwrap().len() as u64;
+    assert!(
+        disk.bytes() <= bound,
+        "{} bytes, {live} live, {usage:?}",
+        disk.bytes()
+    );
+}
+
+#[test]
+fn a_fan_out_is_one_copy() {
+    let disk = SimDisk::new(4);
+    let (log, _) = open(&disk);
+    let owners: Vec<u64> = (1..=100).collect();
+    for _ in 0..3 {
+        push(&log, &owners, &[5; 1000]);
+        log.write_step();
+    }
+    for _ in 0..20 {
+        let position = push(&log, &[500], &[5; 1000]);
+        log.batch().release(OwnerId(500), &[position]);
+        log.write_step();
+    }
+    keep_all(&log);
+    let usage = log.usage();
+    assert_eq!(usage.segments, 1);
+    assert!(
+        usage.segment_bytes < 3 * (1000 + 100 * (8 + 64 + 16)),
+        "{usage:?}"
+    );
+    for owner in owners {
+        assert_eq!(read(&log, owner).len(), 3);
+        log.batch().forget(OwnerId(owner));
+    }
+    keep_all(&log);
+    assert_eq!(log.usage().segments, 0);
+}
+
+#[test]
+fn purge_keeps_what_is_unacked_and_counts_survive() {
+    let disk = SimDisk::new(5);
+    let (log, _) = open(&disk);
+    let positions: Vec<LogPosition> = (0..30).map(|n| push(&log, &[1], &[n; 700])).collect();
+    log.write_step();
+    keep_all(&log);
+    let kept = [positions[2], positions[29]];
+    log.batch().note_delivered(OwnerId(1), 4, &kept[..1]);
+    log.batch().purge(OwnerId(1), &kept);
+    let after = push(&log, &[1], b"after");
+    let expect = [kept[0].0, kept[1].0, after.0];
+    for _ in 0..3 {
+        let found: Vec<u64> = read(&log, 1).iter().map(|m| m.0).collect();
+        assert_eq!(found, expect);
+        log.write_step();
+        keep_all(&log);
+    }
+    log.close().unwrap();
+    let (log, recovery) = open(&disk);
+    assert_eq!(recovery.owners[0].messages, 3);
+    let mut counts = Vec::new();
+    let limit = ReadLimit {
+        messages: 2,
+        bytes: usize::MAX,
+    };
+    let next = log.read(OwnerId(1), LogPosition(0), limit, &mut |stored| {
+        counts.push((stored.redelivered, stored.delivery_count));
+    });
+    assert_eq!(next.unwrap(), Some(LogPosition(kept[1].0 + 1)));
+    assert_eq!(counts, [(true, 4), (false, 0)]);
+}
+
+#[test]
+fn a_failed_sync_poisons_the_log() {
+    let disk = SimDisk::new(6);
+    let (log, _) = open(&disk);
+    push(&log, &[1], b"safe");
+    log.write_step();
+    let position = push(&log, &[1], b"not safe");
+    let woken = Arc::new(AtomicBool::new(false));
+    let waker = Arc::clone(&woken);
+    log.wake_when_durable(
+        position,
+        Arc::new(move || waker.store(true, Ordering::Relaxed)),
+    );
+    disk.plan(disk.operations() + 1, Fault::Io);
+    log.write_step();
+    assert!(woken.load(Ordering::Relaxed));
+    assert!(log.durable() < position);
+    assert!(log.failure().is_some());
+    let owners = [OwnerEntry::plain(OwnerId(1))];
+    let append = Append {
+        owners: &owners,
+        transient: false,
+        weight: 0,
+        payload: &[b"x"],
+    };
+    assert_eq!(log.batch().push(&append), Err(Refused::Failed));
+    assert_eq!(read(&log, 1).len(), 2, "consumers go on");
+    log.batch().release(OwnerId(1), &[position]);
+    assert!(matches!(log.close(), Err(StorageError::Failed(_))));
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_passes() {
+    let disk = SimDisk::new(7);
+    let (log, _) = open(&disk);
+    disk.limit(disk.bytes() + 100);
+    let mut pushed = 0;
+    while !log.usage().full {
+        push(&log, &[1], &[1; 900]);
+        log.write_step();
+        pushed += 1;
+    }
+    let durable = log.durable();
+    push(&log, &[1], &[2; 900]);
+    pushed += 1;
+    log.write_step();
+    assert_eq!(log.durable(), durable);
+    assert!(log.failure().is_none());
+    assert_eq!(read(&log, 1).len(), pushed, "what waits can be read");
+    disk.limit(u64::MAX);
+    log.write_step();
+    log.write_step();
+    assert_eq!(log.durable(), log.usage().last_position);
+    assert!(!log.usage().full);
+    disk.power_off();
+    disk.power_on();
+    let (log, _) = open(&disk);
+    assert_eq!(read(&log, 1).len(), pushed);
+}
+
+#[test]
+fn who_is_behind_is_told_and_woken() {
+    let disk = SimDisk::new(8);
+    let options = Options {
+        buffer_bytes_max: 2000,
+        ..options()
+    };
+    let (log, _) = Log::open(Arc::new(disk.clone()), options).unwrap();
+    let owners = [OwnerEntry::plain(OwnerId(1))];
+    let append = Append {
+        owners: &owners,
+        transient: false,
+        weight: 0,
+        payload: &[&[0; 500]],
+    };
+    while log.batch().push(&append).is_ok() {}
+    assert_eq!(log.batch().push(&append), Err(Refused::Behind));
+    let woken = Arc::new(AtomicBool::new(false));
+    let waker = Arc::clone(&woken);
+    log.wake_when_room(Arc::new(move || waker.store(true, Ordering::Relaxed)));
+    assert!(!woken.load(Ordering::Relaxed));
+    log.write_step();
+    assert!(woken.load(Ordering::Relaxed));
+    assert!(log.batch().push(&append).is_ok());
+}
+
+#[test]
+fn transient_messages_are_gone_after_a_restart() {
+    let disk = SimDisk::new(9);
+    let (log, _) = open(&disk);
+    let owners = [OwnerEntry::plain(OwnerId(1))];
+    for n in 0..60u8 {
+        let append = Append {
+            owners: &owners,
+            transient: n % 3 > 0,
+            weight: 1,
+            payload: &[&[n; 400]],
+        };
+        log.batch().push(&append).unwrap();
+        log.write_step();
+        log.keep_step(false).unwrap();
+    }
+    assert!(log.usage().segments > 0);
+    assert_eq!(read(&log, 1).len(), 60);
+    log.close().unwrap();
+    let (log, recovery) = open(&disk);
+    assert_eq!(recovery.owners[0].messages, 20);
+    assert_eq!(recovery.owners[0].weight, 20);
+    assert!(read(&log, 1).iter().all(|(_, payload)| payload[0] % 3 == 0));
+    keep_all(&log);
+    assert_eq!(read(&log, 1).len(), 20);
+}
+
+#[test]
+fn the_threads_write_retire_and_end_cleanly_on_a_real_disk() {
+    let directory = std::env::temp_dir().join(format!("storage-it-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    let mut count = 0;
+    for round in 0..3 {
+        let disk = Arc::new(RealDisk::open(&directory).unwrap());
+        assert!(RealDisk::open(&directory).is_err(), "it is locked");
+        let options = Options {
+            log_file_bytes: 64 << 10,
+            ..Options::default()
+        };
+        let (log, recovery) = Log::open(disk, options).unwrap();
+        assert!(recovery.clean == (round > 0));
+        assert_eq!(log.messages(OwnerId(1)), count);
+        let running = log.run().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let done = Arc::new(AtomicU64::new(0));
+        for n in 0..300u64 {
+            let position = push_when_room(&log, &[n as u8; 1000]);
+            let sender = sender.clone();
+            let done = Arc::clone(&done);
+            log.wake_when_durable(
+                position,
+                Arc::new(move || {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    let _ = sender.send(());
+                }),
+            );
+            if n % 30 == 0 {
+                receiver.recv().unwrap();
+            }
+            if n % 2 == 0 {
+                log.batch().release(OwnerId(1), &[position]);
+            } else {
+                count += 1;
+            }
+        }
+        while done.load(Ordering::Relaxed) < 300 {
+            receiver.recv().unwrap();
+        }
+        assert_eq!(read(&log, 1).len() as u64, count);
+        running.stop().unwrap();
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}

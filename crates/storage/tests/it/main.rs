@@ -1,0 +1,4 @@
+//! The message log by its door, on the simulated disk and on the real one.
+
+mod basics;
+mod histories;
