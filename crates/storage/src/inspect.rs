@@ -1,1 +1,0 @@
-//! Offline look at a log directory: what it holds, every checksum verified.

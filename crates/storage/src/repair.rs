@@ -1,1 +1,0 @@
-//! Making a damaged directory one that opens, with everything that is whole.
