@@ -40,8 +40,8 @@ struct Driver<S> {
 
 /// What a connection is driven over.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Acknowledges what was read at once. In a handshake the client has more to say before we have an answer,
-    /// and many clients write in pieces with Nagle's algorithm on: their next piece waits for this.
+    /// Acknowledges what was read at once, for there is no answer that would carry the acknowledgement. Many
+    /// clients write in pieces with Nagle's algorithm on: their next piece waits for this, 40 ms otherwise.
     fn acknowledge_now(&self);
 }
 
@@ -156,12 +156,12 @@ impl<S: Socket> Driver<S> {
             self.connection.hang_up(now_ms);
             return true;
         }
-        if self.connection.is_opening() {
-            self.socket.acknowledge_now();
-        }
         let used = self
             .connection
             .handle_input(now_ms, &buffer[..kept + count]);
+        if self.connection.unsent_bytes() == 0 {
+            self.socket.acknowledge_now();
+        }
         self.kept.clear();
         self.kept.extend_from_slice(&buffer[used..kept + count]);
         // If it stopped for want of room in the output, feeding it again helps once some is written.

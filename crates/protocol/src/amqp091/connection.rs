@@ -172,11 +172,6 @@ impl Connection {
         matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
     }
 
-    /// Whether the handshake is still under way.
-    pub fn is_opening(&self) -> bool {
-        matches!(self.phase, Phase::Handshake(_))
-    }
-
     /// Bytes that are not written yet, held back or not.
     pub fn unsent_bytes(&self) -> usize {
         self.output.len()
