@@ -48,7 +48,7 @@ impl Vhost {
         if options.dead_letter_exchange.is_none() {
             return bound;
         }
-        let mut scratch = RouteScratch::default();
+        let mut scratch = RouteScratch::with_seed(crate::names::seed());
         let mut cells = Vec::new();
         for dead in dead {
             let Some(letter) =

@@ -3,6 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// Where the draws of random exchanges begin.
+pub fn seed() -> u64 {
+    rand::random()
+}
+
 /// Length of a [`token`].
 pub const TOKEN_CHARACTERS: usize = 22;
 

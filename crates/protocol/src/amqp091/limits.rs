@@ -23,11 +23,8 @@ pub const HANDSHAKE_FRAME_BYTES_MAX: u32 = 8192;
 /// same).
 pub const LOGIN_REFUSED_DELAY_MS: u64 = 1000;
 
-/// Unconfirmed nacks of one flush are few; acks coalesce. A transaction may hold this many bytes of publishes.
+/// Bytes of publishes that a transaction may hold; one that would hold more is refused with 406.
 pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
-
-/// Times a channel's number may be reused is unlimited; consumer tags are at most a short string.
-pub const CONSUMER_TAG_BYTES_MAX: usize = 255;
 
 /// What is read behind a publish that an alarm holds up, to see whether the client leaves.
 pub const BLOCKED_INPUT_BYTES_MAX: usize = 16 * 1024;

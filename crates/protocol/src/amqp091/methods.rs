@@ -60,7 +60,7 @@ impl Session {
             entry,
             channels: Channels::default(),
             consumers: HashMap::default(),
-            batch: PublishBatch::default(),
+            batch: PublishBatch::new(node::names::seed()),
             settlements: Settlements::default(),
             arrivals: Vec::new(),
             arrivals_next: 0,

@@ -101,6 +101,13 @@ struct Scratch {
 }
 
 impl PublishBatch {
+    /// An empty batch whose random exchanges draw from `seed`: two connections do not draw alike.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut batch = PublishBatch::default();
+        batch.scratch.route = RouteScratch::with_seed(seed);
+        batch
+    }
+
     fn place(&mut self, cell: &Arc<QueueCell>) -> usize {
         *self.places.entry(cell.id.0).or_insert_with(|| {
             let (incoming, tags) = (Vec::new(), Vec::new());
