@@ -14,7 +14,7 @@
 //! `x-death` header that the broker wrote counts, never one that a client published; the message's
 //! [`Origin`] knows. Deliberately absent: the exchange, its routing, and permissions.
 
-use wire::amqp091::properties::{Properties, PropertiesBuf};
+use wire::amqp091::properties::{Change, Properties, PropertyChanges};
 use wire::amqp091::table::{FieldTable, FieldValue};
 
 use crate::message::{LogPosition, Message, Origin, SHORT_STRING_BYTES_MAX};
@@ -64,11 +64,17 @@ pub fn dead_letter(
         return None;
     }
     let view = Properties::validate(message.properties()).expect("they were checked when it came");
-    let mut properties = PropertiesBuf::from_view(&view);
-    let headers = properties.headers.take().unwrap_or_default();
-    properties.headers = Some(record(message, headers, queue, dead.reason, now_s));
-    properties.expiration = None;
-    let bytes = properties.encode();
+    let headers = view
+        .headers()
+        .map(|headers| headers.to_owned())
+        .unwrap_or_default();
+    let headers = record(message, headers, queue, dead.reason, now_s);
+    // Everything else stays byte for byte as the publisher sent it.
+    let bytes = view.rewrite(&PropertyChanges {
+        headers: Change::Set(&headers),
+        expiration: Change::Remove,
+        ..PropertyChanges::default()
+    });
     let view = Properties::validate(&bytes).expect("they were encoded just now");
     let key = routing_key.unwrap_or_else(|| message.routing_key());
     let made = Message::new(exchange, key, &view, None, message.body(), &mut Vec::new());

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use broker::queue::{ConsumerId, DELIVERY_WINDOW_BYTES, Delivery, Settlement, delivery_bytes};
 use wire::amqp091::frame::encode_deliver;
-use wire::amqp091::properties::{Properties, PropertiesBuf};
-use wire::amqp091::table::{FieldTable, FieldValue};
+use wire::amqp091::properties::{Change, Properties, PropertyChanges};
+use wire::amqp091::table::{FieldValue, Table};
 
 use super::connection::Turn;
 use super::consume::{Consumer, Source};
@@ -193,8 +193,7 @@ pub(crate) fn counted_properties(delivery: &Delivery) -> Option<Vec<u8>> {
         return None;
     }
     let properties = Properties::validate(delivery.message.properties()).ok()?;
-    let mut counted = PropertiesBuf::from_view(&properties);
-    let headers = counted.headers.get_or_insert_with(FieldTable::new);
+    let mut headers = properties.headers().unwrap_or(Table::EMPTY).to_owned();
     let counts = [
         ("x-acquired-count", delivery.acquired_count),
         ("x-delivery-count", delivery.delivery_count),
@@ -204,5 +203,9 @@ pub(crate) fn counted_properties(delivery: &Delivery) -> Option<Vec<u8>> {
             headers.set(header, FieldValue::I64(i64::from(count)));
         }
     }
-    Some(counted.encode())
+    let headers = Change::Set(&headers);
+    Some(properties.rewrite(&PropertyChanges {
+        headers,
+        ..PropertyChanges::default()
+    }))
 }

@@ -15,8 +15,9 @@ use node::queue_cell::QueueCell;
 use node::replies::REPLY_TO;
 use wire::amqp091::frame::{encode_body, encode_content_header};
 use wire::amqp091::method::{BasicReturn, Method};
-use wire::amqp091::properties::{Properties, PropertiesBuf};
+use wire::amqp091::properties::{Change, Properties, PropertyChanges};
 use wire::amqp091::reply_code::ReplyCode;
+use wire::amqp091::table::Table;
 
 use super::channel::Mode;
 use super::connection::Turn;
@@ -251,18 +252,19 @@ impl Session {
         if !hidden && !wants_reply {
             return Ok(None);
         }
-        let mut rewritten = PropertiesBuf::from_view(properties);
+        let mut changes = PropertyChanges::default();
         if wants_reply {
-            let channel = self.channel(number)?;
-            let Some(reply) = &channel.reply_consumer else {
+            let Some(reply) = &self.channel(number)?.reply_consumer else {
                 return Err(Fault::precondition("fast reply consumer does not exist"));
             };
-            rewritten.reply_to = Some(reply.name.to_string());
+            changes.reply_to = Change::Set(&reply.name);
         }
-        if hidden && let Some(headers) = &mut rewritten.headers {
+        let mut headers = properties.headers().unwrap_or(Table::EMPTY).to_owned();
+        if hidden {
             headers.remove("BCC");
+            changes.headers = Change::Set(&headers);
         }
-        Ok(Some(rewritten.encode()))
+        Ok(Some(properties.rewrite(&changes)))
     }
 
     fn find_route(
