@@ -4,4 +4,5 @@
 //! sockets, clocks and random numbers (salts are passed in).
 
 pub mod identity;
+pub mod json;
 pub mod topology;
