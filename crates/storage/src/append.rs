@@ -107,7 +107,8 @@ impl<'a> Batch<'a> {
     }
 
     /// The owner is done with these messages: acked, dropped, expired. Never refused. Gives the position whose
-    /// durability is that of the release; until then a crash may bring the messages back.
+    /// durability is that of the release; until then a crash may bring the messages back. What the owner does
+    /// not hold (any more) is passed over, and counted in [`crate::Usage::releases_not_alive`].
     pub fn release(&mut self, owner: OwnerId, positions: &[LogPosition]) -> LogPosition {
         let inner = &mut *self.inner;
         inner.ledger.release(owner, positions.iter().map(|p| p.0));
@@ -160,14 +161,16 @@ impl<'a> Batch<'a> {
         note: impl for<'n> Fn(&'n [LogPosition]) -> Note<'n>,
     ) -> LogPosition {
         const POSITIONS_A_RECORD: usize = 1 << 16;
-        let sorted: std::borrow::Cow<'p, [LogPosition]> = if positions.is_sorted_by(|a, b| a < b) {
-            positions.into()
-        } else {
-            let mut sorted = positions.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            sorted.into()
-        };
+        let sorted: std::borrow::Cow<'p, [LogPosition]> =
+            if positions.first() != Some(&LogPosition(0)) && positions.is_sorted_by(|a, b| a < b) {
+                positions.into()
+            } else {
+                let mut sorted = positions.to_vec();
+                sorted.sort_unstable();
+                sorted.dedup();
+                sorted.retain(|position| position.0 > 0);
+                sorted.into()
+            };
         let inner = &mut *self.inner;
         for positions in sorted.chunks(POSITIONS_A_RECORD) {
             inner.push_note(&note(positions), self.shared.options.log_file_bytes);

@@ -86,6 +86,9 @@ pub struct Usage {
     pub last_position: LogPosition,
     /// Whether the medium is full: what is appended waits for space.
     pub full: bool,
+    /// Releases, since the open, of what its owner did not hold (any more). They do nothing; each is a mistake
+    /// of the caller's.
+    pub releases_not_alive: u64,
 }
 
 /// The node's message log. Clones are the same log.
@@ -322,6 +325,7 @@ impl Log {
             waiting_bytes: inner.waiting_bytes,
             last_position: inner.last_position(),
             full: self.0.full.load(Ordering::Relaxed),
+            releases_not_alive: inner.ledger.releases_not_alive,
         }
     }
 

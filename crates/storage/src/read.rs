@@ -220,6 +220,11 @@ impl Shared {
 
     fn read_part(&self, reading: &mut Reading<'_>, part: &Part) -> Result<(), StorageError> {
         let (file, entries) = self.part_entries(part)?;
+        if !part.is_exact() {
+            let members = entries.iter().map(|entry| entry.position);
+            let ledger = &mut self.inner.lock().ledger;
+            ledger.learn_members(reading.owner, (part.segment, part.first), members);
+        }
         let start = entries.partition_point(|entry| entry.position < reading.next);
         let wants: Vec<Want> = entries
             .iter()

@@ -353,6 +353,9 @@ impl Loaded {
             *weight += u64::from(entry.weight);
         }
         part.live = live;
+        *part = part
+            .clone()
+            .with_members(entries.iter().map(|entry| entry.position));
     }
 
     fn load_logs(&mut self, disk: &dyn Disk, logs: &BTreeSet<u64>) -> Result<(), StorageError> {

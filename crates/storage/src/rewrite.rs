@@ -144,8 +144,14 @@ impl Shared {
         let mut records = BTreeMap::new();
         let mut single = 0;
         let several = parts.len() > 1;
-        for (_, part) in &parts {
-            for entry in file.index(&file.directory_entry(part.index)?)? {
+        for (owner, part) in &parts {
+            let entries = file.index(&file.directory_entry(part.index)?)?;
+            if !part.is_exact() {
+                let members = entries.iter().map(|entry| entry.position);
+                let ledger = &mut self.inner.lock().ledger;
+                ledger.learn_members(*owner, (number, part.first), members);
+            }
+            for entry in entries {
                 if !part.holds(entry.position) {
                     continue;
                 }

@@ -13,6 +13,7 @@ mod delivered;
 mod file_index;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
@@ -32,6 +33,8 @@ pub(crate) struct Ledger {
     /// While the log is replayed at open. It may then release once more what a part does not even have any
     /// more, so parts only collect what is released, and [`Ledger::end_replay`] counts what is left.
     pub(crate) replaying: bool,
+    /// Releases of what was not alive, since the open: passed over, and a mistake of the caller's.
+    pub(crate) releases_not_alive: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +59,12 @@ pub(crate) struct Part {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) messages: u32,
+    /// Exact if [`Part::is_exact`]; else at least 1, and counted anew when the index is next read.
     pub(crate) live: u32,
     pub(crate) weight: u64,
+    /// Distances from `first` of its messages. `None` if it has every position in between, or if its index has
+    /// not been read since the open: between its positions lie other owners', and some that died before.
+    pub(crate) members: Option<Arc<RoaringBitmap>>,
     /// Distances from `first` of positions that are released.
     pub(crate) released: Option<Box<RoaringBitmap>>,
 }
@@ -151,11 +158,20 @@ impl Ledger {
         file.push_note();
     }
 
-    /// Ends an owner's hold on messages. What it does not hold (any more) is passed over.
+    /// Ends an owner's hold on messages. What it does not hold (any more) is passed over, and counted.
     pub(crate) fn release(&mut self, owner: OwnerId, positions: impl Iterator<Item = u64>) {
+        let not_alive = self.release_alive(owner, positions);
+        if !self.replaying {
+            self.releases_not_alive += not_alive;
+        }
+    }
+
+    /// Gives how many of the positions were not alive.
+    fn release_alive(&mut self, owner: OwnerId, positions: impl Iterator<Item = u64>) -> u64 {
         let Some(state) = self.owners.get_mut(&owner) else {
-            return;
+            return positions.count() as u64;
         };
+        let mut not_alive = 0;
         for position in positions {
             let file = self
                 .files
@@ -163,10 +179,12 @@ impl Ledger {
                 .rev()
                 .find(|file| file.first <= position);
             let Some(file) = file else {
-                release_in_part(state, position, &mut self.segments, self.replaying);
+                let alive = release_in_part(state, position, &mut self.segments, self.replaying);
+                not_alive += u64::from(!alive);
                 continue;
             };
             let Some(weight) = file.release(position, owner) else {
+                not_alive += 1;
                 continue;
             };
             state.log_live -= 1;
@@ -185,6 +203,7 @@ impl Ledger {
                 }
             }
         }
+        not_alive
     }
 
     /// The same for runs out of a record.
@@ -222,7 +241,8 @@ impl Ledger {
             .copied()
             .filter(|position| *position < before && !kept(*position))
             .collect();
-        self.release(owner, from_log.into_iter());
+        // Among them are some that were released before.
+        self.release_alive(owner, from_log.into_iter());
         let Some(state) = self.owners.get_mut(&owner) else {
             return;
         };
@@ -357,8 +377,10 @@ impl Ledger {
                 messages,
                 live: messages - gone,
                 weight: built_part.weight,
+                members: None,
                 released: (gone > 0).then(|| Box::new(released)),
             };
+            let part = part.with_members(built_part.positions.iter().copied());
             segment.parts.push((owner, first));
             segment.messages += u64::from(messages);
             segment.live_messages += u64::from(messages);
@@ -366,6 +388,36 @@ impl Ledger {
             parts.push((owner, part));
         }
         ((built.number, segment), parts)
+    }
+
+    /// Learns from a part's index which positions it has, and counts what is alive of it anew.
+    pub(crate) fn learn_members(
+        &mut self,
+        owner: OwnerId,
+        (segment, first): (u64, u64),
+        positions: impl Iterator<Item = u64>,
+    ) {
+        let Some(state) = self.owners.get_mut(&owner) else {
+            return;
+        };
+        let at = state.parts.partition_point(|part| part.first < first);
+        let part = state.parts.get_mut(at);
+        let Some(part) = part.filter(|part| part.segment == segment && !part.is_exact()) else {
+            return;
+        };
+        *part = part.clone().with_members(positions);
+        let (before, live) = (part.live, part.count_live());
+        part.live = live;
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.live_messages += u64::from(live);
+            segment.live_messages -= u64::from(before);
+            if live == 0 {
+                segment.dead.insert(part.index);
+            }
+        }
+        if live == 0 {
+            state.parts.remove(at);
+        }
     }
 
     /// Ends the replay, every part's `live` being right now: parts with nothing alive go, and segments count.
@@ -400,6 +452,7 @@ impl Ledger {
             for part in &state.parts {
                 assert!(0 < part.live && part.live <= part.messages && part.first <= part.last);
                 assert!(self.segments.contains_key(&part.segment));
+                assert!(!part.is_exact() || part.live == part.count_live());
                 *live_of_segments.entry(part.segment).or_default() += u64::from(part.live);
             }
             let live = state
@@ -431,25 +484,32 @@ fn release_in_part(
     position: u64,
     segments: &mut BTreeMap<u64, Segment>,
     replaying: bool,
-) {
+) -> bool {
     let index = state.parts.partition_point(|part| part.last < position);
     let Some(part) = state.parts.get_mut(index) else {
-        return;
+        return false;
     };
     let new = part.release(position);
     if new && !state.delivered.is_empty() {
         state.delivered.remove(position, position);
     }
     if !new || replaying {
-        return;
+        return new;
     }
-    part.live -= 1;
+    // What may not have been a message of the part must not end it.
+    let counted = u32::from(part.live > 1 || part.is_exact());
+    part.live -= counted;
     if let Some(segment) = segments.get_mut(&part.segment) {
-        segment.note_released(part.index, 1, part.live == 0);
+        segment.note_released(part.index, counted, part.live == 0);
+        if counted == 0 {
+            segment.touched.insert(part.index);
+            segment.changed += 1;
+        }
     }
     if part.live == 0 {
         state.parts.remove(index);
     }
+    true
 }
 
 impl Owner {
@@ -515,8 +575,44 @@ impl Part {
             messages: entry.messages,
             live: entry.messages,
             weight: entry.weight,
+            members: None,
             released: None,
         }
+    }
+
+    /// Knows the positions of its messages from here on; that costs nothing where there are no others between.
+    pub(crate) fn with_members(mut self, positions: impl Iterator<Item = u64>) -> Self {
+        if !self.is_dense() {
+            let first = self.first;
+            let mut members: RoaringBitmap = positions.map(|p| (p - first) as u32).collect();
+            members.optimize();
+            self.members = Some(Arc::new(members));
+        }
+        self
+    }
+
+    fn is_dense(&self) -> bool {
+        u64::from(self.messages) == self.last - self.first + 1
+    }
+
+    /// Whether it is known which positions it has.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.members.is_some() || self.is_dense()
+    }
+
+    fn has(&self, distance: u32) -> bool {
+        self.members
+            .as_ref()
+            .is_none_or(|set| set.contains(distance))
+    }
+
+    fn count_live(&self) -> u32 {
+        let released = self.released.as_deref();
+        let gone = match &self.members {
+            Some(members) => released.map_or(0, |set| set.intersection_len(members)),
+            None => released.map_or(0, RoaringBitmap::len),
+        };
+        self.messages - gone as u32
     }
 
     pub(crate) fn holds(&self, position: u64) -> bool {
@@ -524,21 +620,36 @@ impl Part {
             return false;
         }
         let distance = (position - self.first) as u32;
-        !self
-            .released
-            .as_ref()
-            .is_some_and(|set| set.contains(distance))
+        let released = self.released.as_ref();
+        self.has(distance) && !released.is_some_and(|set| set.contains(distance))
     }
 
-    /// Runs of released positions, inclusive.
+    /// Runs of released positions, inclusive. Positions between that are not its own do not divide a run.
     pub(crate) fn released_runs(&self) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
-        for distance in self.released.iter().flat_map(|set| set.iter()) {
-            let position = self.first + u64::from(distance);
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == position => *last = position,
-                _ => runs.push((position, position)),
+        let Some(released) = &self.released else {
+            return runs;
+        };
+        let Some(members) = &self.members else {
+            for distance in released.iter() {
+                let position = self.first + u64::from(distance);
+                match runs.last_mut() {
+                    Some((_, last)) if *last + 1 == position => *last = position,
+                    _ => runs.push((position, position)),
+                }
             }
+            return runs;
+        };
+        let mut joined = false;
+        for distance in members.iter() {
+            let position = self.first + u64::from(distance);
+            let gone = released.contains(distance);
+            match runs.last_mut() {
+                Some((_, last)) if gone && joined => *last = position,
+                _ if gone => runs.push((position, position)),
+                _ => {}
+            }
+            joined = gone;
         }
         runs
     }
@@ -548,8 +659,7 @@ impl Part {
             return false;
         }
         let distance = (position - self.first) as u32;
-        let released = self.released.get_or_insert_default();
-        released.insert(distance)
+        self.has(distance) && self.released.get_or_insert_default().insert(distance)
     }
 
     /// Releases all but the kept ones. Gives how many those are.

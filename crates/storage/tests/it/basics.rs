@@ -197,6 +197,45 @@ fn a_fan_out_is_one_copy() {
 }
 
 #[test]
+fn what_is_released_twice_or_by_another_is_passed_over() {
+    let disk = SimDisk::new(11);
+    let (log, _) = open(&disk);
+    let mut mine = Vec::new();
+    let mut others = Vec::new();
+    for n in 0..12u8 {
+        mine.push(push(&log, &[1], &[n; 600]));
+        others.push(push(&log, &[2], &[n; 600]));
+    }
+    log.write_step();
+    // Dies in the log, is released again when the rest lies in a segment.
+    log.batch().release(OwnerId(1), &[mine[3]]);
+    keep_all(&log);
+    assert!(log.usage().segments > 0);
+    log.batch().release(OwnerId(1), &[mine[3], mine[3]]);
+    log.batch().release(OwnerId(1), &others);
+    log.batch()
+        .release(OwnerId(1), &[LogPosition(0), LogPosition(900)]);
+    log.batch().release(OwnerId(3), &mine[..2]);
+    assert_eq!(log.usage().releases_not_alive, 2 + 12 + 2 + 2);
+    assert_eq!((log.messages(OwnerId(1)), read(&log, 1).len()), (11, 11));
+    log.write_step();
+    keep_all(&log);
+    log.close().unwrap();
+
+    // After an open nobody has read which positions are whose, until somebody does.
+    let (log, _) = open(&disk);
+    log.batch().release(OwnerId(1), &others);
+    log.check_invariants();
+    keep_all(&log);
+    assert_eq!((log.messages(OwnerId(1)), read(&log, 1).len()), (11, 11));
+    log.batch().release(OwnerId(1), &mine);
+    log.write_step();
+    keep_all(&log);
+    assert_eq!(log.messages(OwnerId(1)), 0);
+    assert_eq!(read(&log, 2).len(), 12);
+}
+
+#[test]
 fn purge_keeps_what_is_unacked_and_counts_survive() {
     let disk = SimDisk::new(5);
     let (log, _) = open(&disk);

@@ -98,6 +98,8 @@ struct World {
     next_tag: u64,
     digest: u64,
     error: Option<String>,
+    /// Releases since the last open of what was not held.
+    not_alive: u64,
 }
 
 impl World {
@@ -112,6 +114,7 @@ impl World {
             next_tag: 1,
             digest: 0,
             error: None,
+            not_alive: 0,
         }
     }
 
@@ -236,7 +239,17 @@ impl World {
                 }
             }
             4..=9 => {
-                let some = self.some_of(owner);
+                let mut some = self.some_of(owner);
+                if self.chance.one_in(5) {
+                    // What was released before, is another's, or never was.
+                    let end = log.usage().last_position.0 + 3;
+                    some.extend((0..4).map(|_| self.chance.below(end)));
+                    let held = self.now.get(&owner);
+                    let mut seen = std::collections::BTreeSet::new();
+                    let alive =
+                        |p: &&u64| seen.insert(**p) && held.is_some_and(|h| h.contains_key(*p));
+                    self.not_alive += (some.len() - some.iter().filter(alive).count()) as u64;
+                }
                 let positions: Vec<LogPosition> = some.iter().copied().map(LogPosition).collect();
                 if !some.is_empty() {
                     let position = log.batch().release(OwnerId(owner), &positions);
@@ -337,6 +350,7 @@ impl World {
             .collect();
         ensure!(owners == found, "recovered {found:?}, expected {owners:?}");
         self.now = state;
+        self.not_alive = 0;
         Ok(())
     }
 }
@@ -510,6 +524,10 @@ fn live(
         }
         trace.segments_seen = trace.segments_seen.max(log.usage().segments as u64);
         log.check_invariants();
+        ensure!(
+            log.usage().releases_not_alive == world.lock().not_alive,
+            "releases of what is not alive are counted"
+        );
         if log.failure().is_some() {
             break;
         }
