@@ -11,7 +11,7 @@
 use std::fmt;
 use std::path::Path;
 
-use node::settings::Settings;
+use node::settings::{ConsumerTimeouts, Settings};
 
 /// What a file said.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +81,8 @@ const KEYS: &[(&str, Apply)] = &[
     ("consumer_timeout", |config, value| {
         let mut timeout_ms = 0;
         set(&mut timeout_ms, value)?;
-        config.settings.consumer_timeout_ms = (timeout_ms > 0).then_some(timeout_ms);
+        config.settings.consumer_timeout_ms =
+            ConsumerTimeouts::all((timeout_ms > 0).then_some(timeout_ms));
         Ok(())
     }),
     ("cluster_name", |config, value| {
@@ -282,7 +283,10 @@ mod tests {
         assert_eq!(config.amqp, ["5673"]);
         assert_eq!(config.settings.heartbeat_s, 30);
         assert_eq!(config.settings.channel_max, 5);
-        assert_eq!(config.settings.consumer_timeout_ms, None);
+        assert_eq!(
+            config.settings.consumer_timeout_ms,
+            ConsumerTimeouts::all(None)
+        );
         assert!(config.settings.identities.loopback_users.is_empty());
         assert_eq!(config.settings.connections_max, usize::MAX);
         assert_eq!(config.settings.memory_watermark_permille, 400);

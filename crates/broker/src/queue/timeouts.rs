@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::entry::{Entry, NEVER_MS};
-use super::options::{ConsumerId, QueueKind};
+use super::options::ConsumerId;
 use super::roster::Consumer;
 use super::{DeadReason, Effects, Gate, Queue, TimedOut};
 
@@ -121,13 +121,12 @@ impl Queue {
         Some(self.used_at_ms.saturating_add(expires_ms))
     }
 
-    /// How long a consumer may hold a message. RabbitMQ 4.3 times out consumers of quorum queues only.
+    /// How long a consumer may hold a message.
     pub(super) fn timeout_ms(&self, consumer: &Consumer) -> Option<u64> {
-        let timeout_ms = consumer
+        consumer
             .options
             .timeout_ms
-            .or(self.options.consumer_timeout_ms);
-        timeout_ms.filter(|_| self.options.kind == QueueKind::Quorum)
+            .or(self.options.consumer_timeout_ms)
     }
 
     /// When the consumer in that place will have held a message for too long, unless it settles it before.

@@ -47,7 +47,8 @@ static QUEUE_RULES: &[Rule] = &[
     rule("x-overflow", BOTH, overflow),
     rule("x-queue-version", CLASSIC, queue_version),
     rule("x-single-active-consumer", BOTH, bool),
-    rule("x-consumer-timeout", QUORUM, not_negative),
+    // RabbitMQ knows it for quorum queues only since 4.3, earlier releases for classic ones too (COMPAT.md).
+    rule("x-consumer-timeout", BOTH, not_negative),
     rule("x-consumer-disconnected-timeout", QUORUM, not_negative),
     rule("x-queue-type", BOTH, anything),
     rule("x-quorum-initial-group-size", QUORUM, positive),
@@ -66,7 +67,7 @@ static QUEUE_RULES: &[Rule] = &[
 
 static CONSUMER_RULES: &[Rule] = &[
     rule("x-priority", BOTH, integer),
-    rule("x-consumer-timeout", QUORUM, not_negative),
+    rule("x-consumer-timeout", BOTH, not_negative),
     rule("x-stream-offset", STREAM, anything),
     rule("x-stream-filter", STREAM, anything),
     rule("x-stream-match-unfiltered", STREAM, anything),
@@ -90,6 +91,7 @@ pub(super) fn compared(kind: QueueKind) -> &'static [&'static str] {
             "x-queue-type",
             "x-queue-master-locator",
             "x-queue-leader-locator",
+            "x-consumer-timeout",
         ],
         QueueKind::Quorum => &[
             "x-dead-letter-exchange",

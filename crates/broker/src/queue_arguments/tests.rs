@@ -129,7 +129,8 @@ fn classic_queues_have_arguments_of_their_own() {
         x-queue-mode='lazy'
         x-queue-mode=5
         x-delivery-limit=10 | classic
-        x-consumer-timeout='abc' | classic
+        x-consumer-timeout='abc' | "expected integer, got longstr"
+        x-consumer-timeout=60000
         x-consumer-disconnected-timeout=10 | classic
         x-quorum-initial-group-size=10 | classic
         x-max-in-memory-length=10 | classic
@@ -364,6 +365,7 @@ fn consumers_have_arguments_too() {
         Ok((1 << 40, None))
     );
     assert_eq!(wishes("x-consumer-timeout=5", &quorum), Ok((0, Some(5))));
+    assert_eq!(wishes("x-consumer-timeout=5", &classic), Ok((0, Some(5))));
     let of_queue = "for queue 'q' in vhost '/'";
     for (words, spec, expected) in [
         (
@@ -377,9 +379,9 @@ fn consumers_have_arguments_too() {
             format!("'x-priority' {of_queue}: \"expected integer, got bool\""),
         ),
         (
-            "x-consumer-timeout=0",
+            "x-consumer-timeout='a'",
             &classic,
-            format!("'x-consumer-timeout' {of_queue} of queue type rabbit_classic_queue"),
+            format!("'x-consumer-timeout' {of_queue}: \"expected integer, got longstr\""),
         ),
         (
             "x-consumer-timeout=-5",

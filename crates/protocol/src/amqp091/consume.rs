@@ -93,7 +93,8 @@ impl Session {
         let wishes = queue_arguments::parse_consumer(&arguments, &cell.spec, &self.vhost.name)
             .map_err(|error| Fault::precondition(error.to_string()))?;
         let id = self.node.next_consumer_id();
-        let default_timeout_ms = self.node.settings.consumer_timeout_ms;
+        let timeouts = self.node.settings.consumer_timeout_ms;
+        let default_timeout_ms = timeouts.of(cell.options().kind);
         let channel = self.channel(number)?;
         let shared = channel.shared_prefetch.clone();
         let prefetch = channel.prefetch;

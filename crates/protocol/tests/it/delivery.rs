@@ -1,5 +1,7 @@
 //! Consumers: order, prefetch, priorities, cancelling, and what goes back where when something ends.
 
+use node::settings::{ConsumerTimeouts, Settings};
+
 use crate::pair::{Client, World};
 
 /// A queue with messages `a b c ...`.
@@ -508,6 +510,35 @@ fn the_channel_closes_where_cancels_are_not_understood() {
     let text = "[1] channel.close 406 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms";
     assert!(heard[0].starts_with(text), "{heard:?}");
     assert_eq!(world.counts("q"), "2/0/0");
+}
+
+#[test]
+fn a_classic_queue_takes_back_only_what_somebody_timed() {
+    let hours = 3_600_000;
+    for (queue, consumer, set, expected) in [
+        ("", "", None, None),
+        ("x-consumer-timeout=60000", "", None, Some(60_000)),
+        ("", "x-consumer-timeout=60000", None, Some(60_000)),
+        ("", "", Some(60_000), Some(60_000)),
+        ("x-consumer-timeout=60000", "", Some(90_000), Some(60_000)),
+    ] {
+        let mut settings = Settings::default();
+        if set.is_some() {
+            settings.consumer_timeout_ms = ConsumerTimeouts::all(set);
+        }
+        let world = World::with(settings);
+        let mut client = world.client();
+        filled(&mut client, queue, "a b");
+        consume(&mut client, "c", consumer);
+        world.pass(expected.unwrap_or(hours) - 1);
+        client.expect(&[]);
+        world.pass(2_000);
+        let late: &[&str] = match expected {
+            Some(_) => &["[1] basic.cancel c"],
+            None => &[],
+        };
+        client.expect(late);
+    }
 }
 
 #[test]

@@ -579,7 +579,7 @@ fn random_options(random: &mut Random) -> QueueOptions {
         priority_max: random.maybe(|r| r.below(4) as u8),
         single_active_consumer: random.one_in(3),
         delivery_limit: random.maybe(|r| r.below(3) as u32),
-        consumer_timeout_ms: if quorum && random.one_in(2) {
+        consumer_timeout_ms: if random.one_in(2) {
             Some(1 + random.below(60))
         } else {
             None
