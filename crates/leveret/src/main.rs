@@ -24,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Run the broker.
     Serve(serve::Arguments),
+    /// Put a load on any AMQP 0-9-1 broker and measure it.
+    Perf(Box<perf::Arguments>),
     /// Ask a running broker, in rabbitmqctl's words.
     #[command(disable_help_flag = true)]
     Ctl {
@@ -36,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Perf(arguments) => perf::run(*arguments),
         Command::Ctl { line } => return ctl::run(&line),
     };
     match outcome {

@@ -47,7 +47,7 @@ const fn room(
 }
 
 /// From the bottom up: a room imports only rooms above its own line.
-pub(super) static ROOMS: [Room; 11] = [
+pub(super) static ROOMS: [Room; 12] = [
     // A client for tests, so that any room's tests may use it.
     room("probe", &[], &[]),
     room("wire", &[], &PURE),
@@ -61,10 +61,12 @@ pub(super) static ROOMS: [Room; 11] = [
     ),
     room("protocol", &["broker", "metadata", "node", "wire"], &PURE),
     room("server", &["metadata", "node", "protocol", "wire"], &[]),
+    // Beside the house: it sees a broker as its clients do, any broker.
+    room("perf", &["wire"], &[]),
     room(
         "leveret",
         &[
-            "broker", "metadata", "node", "protocol", "server", "storage", "wire",
+            "broker", "metadata", "node", "perf", "protocol", "server", "storage", "wire",
         ],
         &[],
     ),
@@ -91,7 +93,7 @@ const fn kept(name: &'static str, rooms: &'static [&'static str], reason: &'stat
 pub(super) static KEPT: [Kept; 8] = [
     kept(
         "tokio",
-        &["node", "server", "leveret"],
+        &["node", "server", "perf", "leveret"],
         "only what drives sockets and tasks is asynchronous",
     ),
     kept(
@@ -117,12 +119,12 @@ pub(super) static KEPT: [Kept; 8] = [
     kept("mimalloc", &["leveret"], "the binary chooses the allocator"),
     kept(
         "clap",
-        &["leveret", "differential"],
+        &["leveret", "differential", "perf"],
         "only binaries have a command line",
     ),
     kept(
         "anyhow",
-        &["leveret", "differential", "xtask"],
+        &["leveret", "differential", "perf", "xtask"],
         "libraries have error enums, binaries print",
     ),
 ];
