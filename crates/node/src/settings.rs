@@ -39,7 +39,9 @@ pub struct Settings {
 /// releases before it time out both. So classic queues follow only a time that somebody has set (COMPAT.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerTimeouts {
+    /// On classic queues.
     pub classic: Option<u64>,
+    /// On quorum queues.
     pub quorum: Option<u64>,
 }
 
@@ -52,6 +54,7 @@ impl ConsumerTimeouts {
         }
     }
 
+    /// That of a queue of this type.
     pub fn of(self, kind: QueueKind) -> Option<u64> {
         match kind {
             QueueKind::Classic => self.classic,

@@ -392,23 +392,37 @@ impl Vhost {
                     })
                 }
             };
-            let queue = match &spec.destination {
-                Destination::Queue(name) => topology.queue(name).cloned(),
-                Destination::Exchange(_) => None,
-            };
-            Ok((ticket, queue.map(|queue| (queue, bound.replay))))
+            Ok((ticket, bound.replay))
         })?;
-        if let Some((queue, replay)) = replay
-            && !replay.is_empty()
-        {
-            let mut batch = replay
-                .into_iter()
-                .map(|message| Incoming::new(message, LogPosition::NONE))
-                .collect();
-            let aftermath = queue.publish(now_ms, &mut batch, &mut Vec::new());
-            self.conclude(now_ms, &queue, aftermath);
+        for message in replay {
+            self.replay(now_ms, &spec.destination, message);
         }
         Ok(ticket)
+    }
+
+    /// Hands a message of an exchange's history to what was bound to the exchange just now.
+    fn replay(&self, now_ms: u64, destination: &Destination, message: Message) {
+        let mut cells = Vec::new();
+        match destination {
+            Destination::Queue(name) => cells.extend(self.topology.read().queue(name).cloned()),
+            Destination::Exchange(name) => {
+                let routable = Routable {
+                    exchange: name,
+                    routing_key: message.routing_key(),
+                    properties: properties_of(&message),
+                    sender_selects: false,
+                };
+                let mut scratch = RouteScratch::with_seed(crate::names::seed());
+                if self.route(&routable, &mut scratch, &mut cells).is_ok() {
+                    self.record_history(&scratch.history, &message);
+                }
+            }
+        }
+        for cell in cells {
+            let mut batch = vec![Incoming::new(message.clone(), LogPosition::NONE)];
+            let aftermath = cell.publish(now_ms, &mut batch, &mut Vec::new());
+            self.conclude(now_ms, &cell, aftermath);
+        }
     }
 
     /// Unbinds. Unbinding what is not bound succeeds.

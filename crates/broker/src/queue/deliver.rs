@@ -13,10 +13,12 @@ impl Queue {
     pub fn add_consumer(
         &mut self,
         now_ms: u64,
-        options: ConsumerOptions,
+        mut options: ConsumerOptions,
         gate: &mut dyn Gate,
         effects: &mut Effects,
     ) -> Result<(), ConsumeError> {
+        // RabbitMQ's quorum queues know no exclusive consumers and let the wish pass.
+        options.exclusive &= self.options.kind == QueueKind::Classic;
         let single = self.options.single_active_consumer;
         if self.roster.exclusive.is_some()
             || (options.exclusive && (single || self.roster.len() != 0))

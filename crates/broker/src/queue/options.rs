@@ -105,7 +105,7 @@ pub struct ConsumerOptions {
     pub id: ConsumerId,
     /// What it gets is settled by being delivered.
     pub no_ack: bool,
-    /// It wants to be the only one.
+    /// It wants to be the only one. Means nothing to a quorum queue.
     pub exclusive: bool,
     /// The most unsettled messages it may hold; 0: no limit. Means nothing with `no_ack`.
     pub prefetch: u32,

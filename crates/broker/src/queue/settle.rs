@@ -33,8 +33,14 @@ impl Queue {
                 }
             }
         }
+        let requeued = matches!(outcome, Settlement::Requeue { .. });
+        // As in RabbitMQ: classic queues drop what is too much before they deliver anew, quorum queues after.
+        let drops_first = requeued && self.options.kind == QueueKind::Classic;
+        if drops_first {
+            self.trim(now_ms, WORK_PER_CALL_MAX, effects);
+        }
         self.assign(now_ms, gate, effects);
-        if let Settlement::Requeue { .. } = outcome {
+        if requeued && !drops_first {
             self.trim(now_ms, WORK_PER_CALL_MAX, effects);
         }
     }

@@ -82,7 +82,8 @@ impl Author {
                 };
                 arguments.push(format!("x-overflow: \"{overflow}\""));
             }
-        } else if self.chance(limits / 3) {
+        } else if !self.quorum() && self.chance(limits / 3) {
+            // Quorum queues of RabbitMQ count headers and bookkeeping too (COMPAT.md).
             arguments.push(format!(
                 "x-max-length-bytes: {}",
                 self.rng.random_range(0..20)

@@ -407,3 +407,33 @@ fn an_operator_closes_a_blocked_connection() {
     publisher.hear();
     assert!(publisher.is_closed());
 }
+
+#[test]
+fn a_history_goes_on_to_the_queues_of_an_exchange_bound_later() {
+    let world = World::new();
+    let mut client = world.client();
+    client.ask(
+        "[1] exchange.declare past x-recent-history",
+        &["[1] exchange.declare-ok"],
+    );
+    client.ask(
+        "[1] exchange.declare next fanout",
+        &["[1] exchange.declare-ok"],
+    );
+    client.ask("[1] queue.declare q", &["[1] queue.declare-ok q 0 0"]);
+    client.ask("[1] queue.bind q next k", &["[1] queue.bind-ok"]);
+    client.ask(
+        "[1] basic.publish past k a\n[1] basic.publish past k b",
+        &[],
+    );
+    client.ask("[1] exchange.bind next past k", &["[1] exchange.bind-ok"]);
+    client.ask(
+        "[1] queue.declare q passive",
+        &["[1] queue.declare-ok q 2 0"],
+    );
+    client.ask("[1] basic.publish past k c", &[]);
+    client.ask(
+        "[1] queue.declare q passive",
+        &["[1] queue.declare-ok q 3 0"],
+    );
+}

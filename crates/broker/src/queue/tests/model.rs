@@ -325,8 +325,13 @@ impl Model {
             self.elect(true);
             self.look_around();
         }
+        let requeued = matches!(outcome, Settlement::Requeue { .. });
+        let quorum = self.options.kind == QueueKind::Quorum;
+        if requeued && !quorum {
+            self.trim();
+        }
         self.assign(now_ms, gate);
-        if matches!(outcome, Settlement::Requeue { .. }) {
+        if requeued && quorum {
             self.trim();
         }
     }
@@ -400,7 +405,13 @@ impl Model {
         }
     }
 
-    fn add_consumer(&mut self, now_ms: u64, options: ConsumerOptions, gate: &mut Budget) -> bool {
+    fn add_consumer(
+        &mut self,
+        now_ms: u64,
+        mut options: ConsumerOptions,
+        gate: &mut Budget,
+    ) -> bool {
+        options.exclusive &= self.options.kind == QueueKind::Classic;
         let alive = || self.consumers.iter().filter(|c| !c.gone);
         let alone = alive().count() == 0 && !self.options.single_active_consumer;
         if alive().any(|c| c.options.exclusive) || (options.exclusive && !alone) {

@@ -332,8 +332,8 @@ fn a_full_queue_drops_its_head() {
          consume 1 prefetch=1    | 1:b
          publish d               |
          publish e               | c!maxlen
-         requeue b               | 1:b*
-         len                     | ready=2 unacked=1",
+         requeue b               | 1:d b!maxlen
+         len                     | ready=1 unacked=1",
     );
 }
 
@@ -530,6 +530,29 @@ fn an_exclusive_consumer_is_alone() {
          consume 3           | in-use
          cancel 2
          consume 3",
+    );
+}
+
+#[test]
+fn a_quorum_queue_knows_no_exclusive_consumer() {
+    check(
+        quorum(),
+        "consume 1
+         consume 2 exclusive
+         consume 3 exclusive",
+    );
+}
+
+#[test]
+fn a_classic_queue_drops_what_came_back_before_it_delivers_anew() {
+    check(
+        QueueOptions {
+            length_max: Some(1),
+            ..classic()
+        },
+        "consume 1
+         publish a b | 1:a 1:b
+         requeue a b | 1:b* a!maxlen",
     );
 }
 
