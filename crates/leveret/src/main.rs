@@ -1,5 +1,6 @@
 //! The one binary: reads the command line, wires the rooms together, and nothing else.
 
+mod config;
 mod ctl;
 mod serve;
 
@@ -26,6 +27,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Put a load on any AMQP 0-9-1 broker and measure it.
     Perf(Box<perf::Arguments>),
+    /// Check a configuration file, or show what would hold.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Ask a running broker, in rabbitmqctl's words.
     #[command(disable_help_flag = true)]
     Ctl {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Perf(arguments) => perf::run(*arguments),
+        Command::Config(command) => config::run(&command),
         Command::Ctl { line } => return ctl::run(&line),
     };
     match outcome {

@@ -1,9 +1,12 @@
 //! `leveret serve`: the broker itself.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use node::node::Node;
+use server::config::{Addresses, Sources};
 use server::{Config, Listeners, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -20,13 +23,16 @@ fn amqp_default(port: u16) -> String {
 /// AMQP's port.
 const AMQP_PORT: u16 = 5672;
 
-/// Flags of `leveret serve`. A flag wins over the configuration file.
+/// Where the data is kept when nobody says otherwise.
+const DATA_DIR: &str = "leveret-data";
+
+/// Flags of `leveret serve`. A flag wins over the environment, and that over the configuration file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the broker keeps its data.
-    #[arg(long, value_name = "DIR", default_value = "leveret-data")]
-    data_dir: PathBuf,
-    /// Configuration file in the format of rabbitmq.conf.
+    /// Where the broker keeps its data [default: leveret-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Configuration file in the format of rabbitmq.conf, or in TOML if its name ends with .toml.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address to serve AMQP on, or several [default: port 5672 of all addresses].
@@ -38,38 +44,62 @@ pub(crate) struct Arguments {
     /// What to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Any key of the configuration; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Arguments {
+    fn sources(&self) -> Result<Sources> {
+        let mut sources = Sources::of_process(self.config.clone());
+        let flags = &mut sources.flags;
+        for (index, address) in self.amqp.iter().enumerate() {
+            let key = format!("listeners.tcp.{}", index + 1);
+            flags.push(("--amqp", key, address.clone()));
+        }
+        if let Some(dir) = &self.data_dir {
+            flags.push(("--data-dir", "data_dir".into(), dir.clone()));
+        }
+        for said in &self.set {
+            let (key, value) = said
+                .split_once('=')
+                .with_context(|| format!("--set {said}: expected KEY=VALUE"))?;
+            flags.push(("--set", key.trim().into(), value.trim().into()));
+        }
+        Ok(sources)
+    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    start_log(
-        arguments
-            .log_level
-            .as_deref()
-            .or(config.log_level.as_deref()),
-    )?;
+    let sources = arguments.sources()?;
+    let config = Config::load(&sources).map_err(|errors| anyhow!("{errors}"))?;
+    let log_level = arguments.log_level.as_deref();
+    start_log(log_level.or(config.log.level.as_deref()))?;
+    for note in config.notes() {
+        tracing::warn!("{note}");
+    }
     if arguments.http.is_some() {
         tracing::warn!("--http is reserved: the management API is not built yet");
     }
     let listeners = Listeners {
-        amqp: amqp_addresses(&arguments, &config)?,
+        amqp: addresses(&config.listen.amqp, AMQP_PORT)?,
     };
+    let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let server = Server::start(config.settings, &arguments.data_dir, &listeners).await?;
-        announce(&server, &arguments);
+        let server = Server::start(config.settings.clone(), &data_dir, &listeners).await?;
+        announce(&server, &data_dir);
+        let reloading = reload_on_hangup(config, &sources, Arc::clone(server.node()));
         server
             .run(async {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    error = reloading => tracing::error!("SIGHUP cannot be heard: {error}"),
                 }
                 tracing::info!("stopping");
             })
@@ -78,16 +108,50 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     })
 }
 
+/// Reads the configuration again at each SIGHUP. Ends only if the system refuses signals.
+async fn reload_on_hangup(
+    mut config: Config,
+    sources: &Sources,
+    node: Arc<Node>,
+) -> std::io::Error {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error,
+    };
+    loop {
+        hangup.recv().await;
+        let reload = match config.reload(sources) {
+            Ok(reload) => reload,
+            Err(errors) => {
+                tracing::error!(
+                    "the configuration was not reloaded, what held goes on to hold: {errors}"
+                );
+                continue;
+            }
+        };
+        for key in &reload.needs_restart {
+            tracing::warn!("reload: {key} changed, and needs a restart");
+        }
+        node.reload(reload.config.settings.clone());
+        let changed = match &reload.changed[..] {
+            [] => "nothing changed".to_owned(),
+            keys => format!("changed: {}", keys.join(", ")),
+        };
+        tracing::info!("the configuration was reloaded; {changed}");
+        config = reload.config;
+    }
+}
+
 /// The one line a newcomer looks for. Scripts wait for it, so it goes to standard output.
 #[allow(clippy::print_stdout, reason = "the binary talks to its user")]
-fn announce(server: &Server, arguments: &Arguments) {
+fn announce(server: &Server, data_dir: &Path) {
     let addresses: Vec<String> = server
         .amqp_addresses()
         .iter()
         .map(SocketAddr::to_string)
         .collect();
-    let data_dir = arguments.data_dir.canonicalize();
-    let data_dir = data_dir.as_ref().unwrap_or(&arguments.data_dir);
+    let canonical = data_dir.canonicalize();
+    let data_dir = canonical.as_deref().unwrap_or(data_dir);
     println!(
         "leveret {} serves AMQP on {}, data in {}",
         env!("CARGO_PKG_VERSION"),
@@ -96,11 +160,11 @@ fn announce(server: &Server, arguments: &Arguments) {
     );
 }
 
-fn amqp_addresses(arguments: &Arguments, config: &Config) -> Result<Vec<SocketAddr>> {
-    let wanted = match (&arguments.amqp[..], &config.amqp[..]) {
-        ([], []) => vec![amqp_default(AMQP_PORT)],
-        ([], configured) => configured.to_vec(),
-        (given, _) => given.to_vec(),
+fn addresses(configured: &Addresses, port: u16) -> Result<Vec<SocketAddr>> {
+    let wanted = match &configured.wanted[..] {
+        _ if configured.none => Vec::new(),
+        [] => vec![amqp_default(port)],
+        wanted => wanted.to_vec(),
     };
     let mut addresses = Vec::new();
     for wanted in wanted {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::settings::Settings;
+
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,12 +63,21 @@ pub struct MemoryWatermark {
 const FRACTION_BELOW: u64 = 1001;
 
 impl MemoryWatermark {
-    /// A part of the machine's memory, in thousandths.
-    pub fn new(permille: u32) -> Self {
-        let value = AtomicU64::new(u64::from(permille).min(FRACTION_BELOW - 1));
-        MemoryWatermark {
-            value,
+    /// The configured one.
+    pub fn new(settings: &Settings) -> Self {
+        let watermark = MemoryWatermark {
+            value: AtomicU64::new(0),
             changed: Notify::new(),
+        };
+        watermark.set(settings);
+        watermark
+    }
+
+    /// Sets the configured one.
+    pub fn set(&self, settings: &Settings) {
+        match settings.memory_watermark_bytes {
+            Some(bytes) => self.set_bytes(bytes),
+            None => self.set_permille(settings.memory_watermark_permille),
         }
     }
 
@@ -121,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_watermark_is_a_part_or_bytes() {
-        let watermark = MemoryWatermark::new(600);
+        let watermark = MemoryWatermark::new(&Settings::default());
         assert_eq!(watermark.limit_bytes(1000), 600);
         watermark.set_bytes(5000);
         assert_eq!(watermark.limit_bytes(1000), 5000);

@@ -15,14 +15,14 @@ use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket}
 use crate::connections::Connections;
 use crate::identities::Identities;
 use crate::replies::Replies;
-use crate::settings::Settings;
+use crate::settings::{LiveSettings, Settings};
 use crate::timers::Timers;
 use crate::vhost::{Shared, Vhost};
 
 /// See the module.
 pub struct Node {
     /// Limits and defaults.
-    pub settings: Settings,
+    pub settings: LiveSettings,
     /// Users and their permissions.
     pub identities: Identities,
     /// What is kept on disk of topology and identities.
@@ -68,9 +68,9 @@ impl Node {
             queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
         };
         let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings.identities);
-        let memory = MemoryWatermark::new(settings.memory_watermark_permille);
+        let memory = MemoryWatermark::new(&settings);
         let node = Node {
-            settings,
+            settings: LiveSettings::new(settings),
             memory,
             identities,
             catalog,
@@ -152,6 +152,15 @@ impl Node {
         Some(self.catalog.write(Change::DeleteVhost {
             vhost: Arc::clone(&vhost.name),
         }))
+    }
+
+    /// Replaces the settings. Connections keep what they agreed on; whatever is looked up later is as it is now.
+    pub fn reload(&self, settings: Settings) {
+        let watermark = |s: &Settings| (s.memory_watermark_permille, s.memory_watermark_bytes);
+        if watermark(&settings) != watermark(&self.settings) {
+            self.memory.set(&settings);
+        }
+        self.settings.replace(settings);
     }
 
     /// An id for a new consumer.

@@ -1,6 +1,10 @@
 //! Every limit of a running broker, with its name and RabbitMQ's default.
 
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
 use broker::queue::QueueKind;
+use parking_lot::Mutex;
 
 use crate::identities::IdentitySettings;
 
@@ -31,6 +35,8 @@ pub struct Settings {
     pub anonymous_login: Option<(String, String)>,
     /// Part of the machine's memory at which publishers are blocked, in thousandths.
     pub memory_watermark_permille: u32,
+    /// The same as a number of bytes; it goes before the part if it is set.
+    pub memory_watermark_bytes: Option<u64>,
 }
 
 /// For how long a consumer may hold a message where neither its queue nor itself says; `None`: for ever.
@@ -39,9 +45,9 @@ pub struct Settings {
 /// releases before it time out both. So classic queues follow only a time that somebody has set (COMPAT.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsumerTimeouts {
-    /// On classic queues.
+    /// On classic queues, in milliseconds.
     pub classic: Option<u64>,
-    /// On quorum queues.
+    /// On quorum queues, in milliseconds.
     pub quorum: Option<u64>,
 }
 
@@ -54,7 +60,7 @@ impl ConsumerTimeouts {
         }
     }
 
-    /// That of a queue of this type.
+    /// On queues of a kind, in milliseconds.
     pub fn of(self, kind: QueueKind) -> Option<u64> {
         match kind {
             QueueKind::Classic => self.classic,
@@ -87,6 +93,76 @@ impl Default for Settings {
             identities: IdentitySettings::default(),
             anonymous_login: Some(("guest".into(), "guest".into())),
             memory_watermark_permille: 600,
+            memory_watermark_bytes: None,
         }
+    }
+}
+
+/// Settings that may be replaced while they are read. Reading is one load and takes no lock.
+///
+/// Settings that were replaced stay until the node goes, because nobody knows who still reads them. They are small,
+/// and replaced when an operator reloads the configuration.
+#[derive(Debug)]
+pub struct LiveSettings {
+    current: AtomicPtr<Settings>,
+    /// Owns everything that `current` ever pointed to.
+    all: Mutex<Vec<*mut Settings>>,
+}
+
+// SAFETY: the pointers are boxes that this owns; Settings are Send and Sync, and nothing writes through them.
+unsafe impl Send for LiveSettings {}
+// SAFETY: as above.
+unsafe impl Sync for LiveSettings {}
+
+impl LiveSettings {
+    /// Settings to begin with.
+    pub fn new(settings: Settings) -> LiveSettings {
+        let first = Box::into_raw(Box::new(settings));
+        LiveSettings {
+            current: AtomicPtr::new(first),
+            all: Mutex::new(vec![first]),
+        }
+    }
+
+    /// Replaces them. Whoever reads them at this moment finishes with those before.
+    pub fn replace(&self, settings: Settings) {
+        let mut all = self.all.lock();
+        let next = Box::into_raw(Box::new(settings));
+        all.push(next);
+        self.current.store(next, Ordering::Release);
+    }
+}
+
+impl Deref for LiveSettings {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        // SAFETY: `current` points to a box in `all`, and those live as long as `self`.
+        unsafe { &*self.current.load(Ordering::Acquire) }
+    }
+}
+
+impl Drop for LiveSettings {
+    fn drop(&mut self) {
+        for settings in self.all.get_mut().drain(..) {
+            // SAFETY: each came from `Box::into_raw` and is here once; no reference outlives `self`.
+            drop(unsafe { Box::from_raw(settings) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_replaced_under_a_reader() {
+        let live = LiveSettings::new(Settings::default());
+        let before: &Settings = &live;
+        live.replace(Settings {
+            heartbeat_s: 7,
+            ..Settings::default()
+        });
+        assert_eq!((before.heartbeat_s, live.heartbeat_s), (60, 7));
     }
 }

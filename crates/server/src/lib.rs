@@ -5,7 +5,7 @@
 //! than move bytes between the socket and the protocol's state machine.
 
 mod clock;
-mod config;
+pub mod config;
 pub mod control;
 mod driver;
 mod memory;
@@ -13,5 +13,5 @@ mod server;
 mod workers;
 
 pub use clock::Clock;
-pub use config::{Config, ConfigError};
+pub use config::Config;
 pub use server::{Listeners, Server, StartError};

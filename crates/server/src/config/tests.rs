@@ -1,0 +1,564 @@
+//! What configurations come to: every key that is obeyed, every message, every source.
+
+use std::path::PathBuf;
+
+use super::*;
+
+fn read(text: &str) -> Config {
+    Config::parse("f", text).unwrap_or_else(|errors| panic!("{text}: {errors}"))
+}
+
+fn errors(text: &str) -> String {
+    Config::parse("rabbitmq.conf", text)
+        .expect_err("it is wrong")
+        .to_string()
+}
+
+/// One row a key: what is written, and how the outcome is read back.
+type Row = (&'static str, fn(&Config) -> String, &'static str);
+
+const OBEYED: &[Row] = &[
+    (
+        "heartbeat = 30",
+        |c| c.settings.heartbeat_s.to_string(),
+        "30",
+    ),
+    (
+        "frame_max = 8192",
+        |c| c.settings.frame_bytes_max.to_string(),
+        "8192",
+    ),
+    (
+        "max_channels_per_connection = 5",
+        |c| c.settings.channel_max.to_string(),
+        "5",
+    ),
+    (
+        "channel_max = 6",
+        |c| c.settings.channel_max.to_string(),
+        "6",
+    ),
+    (
+        "max_connections = 7",
+        |c| c.settings.connections_max.to_string(),
+        "7",
+    ),
+    (
+        "connection_max = infinity",
+        |c| c.settings.connections_max.to_string(),
+        "18446744073709551615",
+    ),
+    (
+        "consumer_max_per_channel = 8",
+        |c| c.settings.channel_consumers_max.to_string(),
+        "8",
+    ),
+    (
+        "max_message_size = 9",
+        |c| c.settings.message_bytes_max.to_string(),
+        "9",
+    ),
+    (
+        "handshake_timeout = 10",
+        |c| c.settings.handshake_timeout_ms.to_string(),
+        "10",
+    ),
+    (
+        "consumer_timeout = 11",
+        |c| format!("{:?}", c.settings.consumer_timeout_ms),
+        "ConsumerTimeouts { classic: Some(11), quorum: Some(11) }",
+    ),
+    (
+        "consumer_timeout = 0",
+        |c| format!("{:?}", c.settings.consumer_timeout_ms),
+        "ConsumerTimeouts { classic: None, quorum: None }",
+    ),
+    (
+        "cluster_name = a@b",
+        |c| c.settings.cluster_name.clone(),
+        "a@b",
+    ),
+    (
+        "vm_memory_high_watermark.relative = 0.4",
+        |c| c.settings.memory_watermark_permille.to_string(),
+        "400",
+    ),
+    (
+        "vm_memory_high_watermark.absolute = 1GiB",
+        |c| format!("{:?}", c.settings.memory_watermark_bytes),
+        "Some(1073741824)",
+    ),
+    (
+        "vm_memory_high_watermark.absolute = 1GiB\nvm_memory_high_watermark.relative = 0.4",
+        |c| format!("{:?}", c.settings.memory_watermark_bytes),
+        "None",
+    ),
+    (
+        "data_dir = /d",
+        |c| format!("{:?}", c.data_dir),
+        "Some(\"/d\")",
+    ),
+    (
+        "listeners.tcp = none\nlisteners.tcp.a = 1",
+        |c| c.listen.amqp.none.to_string(),
+        "true",
+    ),
+    (
+        "listeners.tcp.2 = [::1]:2\nlisteners.tcp.10 = 10\nlisteners.tcp.1 = 127.0.0.1:1",
+        |c| c.listen.amqp.wanted.join(" "),
+        "127.0.0.1:1 [::1]:2 10",
+    ),
+    (
+        "default_user = u",
+        |c| c.settings.identities.default_user.clone(),
+        "u",
+    ),
+    (
+        "default_pass = 'p # q'",
+        |c| c.settings.identities.default_password.clone(),
+        "p # q",
+    ),
+    (
+        "default_vhost = v",
+        |c| c.settings.identities.default_vhost.clone(),
+        "v",
+    ),
+    (
+        "loopback_users = none",
+        |c| c.settings.identities.loopback_users.join(" "),
+        "",
+    ),
+    (
+        "loopback_users.guest = false",
+        |c| c.settings.identities.loopback_users.join(" "),
+        "",
+    ),
+    (
+        "loopback_users.a\\.b = true",
+        |c| c.settings.identities.loopback_users.join(" "),
+        "guest a.b",
+    ),
+    (
+        "anonymous_login_user = none",
+        |c| format!("{:?}", c.settings.anonymous_login),
+        "None",
+    ),
+    (
+        "anonymous_login_user = a\nanonymous_login_pass = b",
+        |c| format!("{:?}", c.settings.anonymous_login),
+        "Some((\"a\", \"b\"))",
+    ),
+    (
+        "log.console.level = debug",
+        |c| format!("{:?}", c.log.level),
+        "Some(\"debug\")",
+    ),
+    (
+        "log.default.level = error",
+        |c| format!("{:?}", c.log.level),
+        "Some(\"error\")",
+    ),
+];
+
+#[test]
+fn every_obeyed_key_does_what_it_says() {
+    for (text, outcome, expected) in OBEYED {
+        assert_eq!(outcome(&read(text)), *expected, "{text}");
+    }
+}
+
+#[test]
+fn every_obeyed_key_has_a_row() {
+    for key in obeyed::all() {
+        let has_row = OBEYED.iter().any(|(text, _, _)| {
+            text.lines().any(|line| {
+                let config = read(line);
+                config
+                    .statements()
+                    .iter()
+                    .any(|said| key::fit(key.name, &said.words).is_some())
+            })
+        });
+        assert!(has_row, "{} is obeyed and has no row in OBEYED", key.name);
+    }
+}
+
+/// The defaults that documents name are the defaults that hold.
+#[test]
+fn defaults_are_what_the_table_says() {
+    for key in obeyed::all().filter(|key| !key.name.contains('$') && !key.default.is_empty()) {
+        let default = read(&format!("{} = '{}'", key.name, key.default));
+        if matches!(
+            key.name,
+            "data_dir" | "log.console.level" | "log.default.level"
+        ) {
+            continue; // `None` means the default here.
+        }
+        let bare = |config: Config| {
+            let config = Config {
+                statements: Vec::new(),
+                ..config
+            };
+            format!("{config:?}")
+        };
+        assert_eq!(bare(default), bare(Config::default()), "{}", key.name);
+    }
+}
+
+#[test]
+fn wrong_lines_are_named() {
+    for (text, expected) in [
+        (
+            "heartbeat = 60\nhartbeat = 60",
+            "rabbitmq.conf:2: unknown key hartbeat; the nearest known one is heartbeat",
+        ),
+        (
+            "heartbeat = often",
+            "rabbitmq.conf:1: heartbeat = often: expected a whole number from 0 to 65535",
+        ),
+        (
+            "heartbeat = 65536",
+            "rabbitmq.conf:1: heartbeat = 65536: expected a whole number from 0 to 65535",
+        ),
+        ("heartbeat", "rabbitmq.conf:1: expected KEY = VALUE"),
+        (
+            "heartbeat = # none",
+            "rabbitmq.conf:1: heartbeat: expected a value",
+        ),
+        (
+            "= 1",
+            "rabbitmq.conf:1: expected KEY = VALUE, where KEY is words of letters, digits, - and _ with dots \
+             between them, and not ",
+        ),
+        (
+            "default pass = 1",
+            "rabbitmq.conf:1: expected KEY = VALUE, where KEY is words of letters, digits, - and _ with dots \
+             between them, and not default pass",
+        ),
+        (
+            "listeners..default = 1",
+            "rabbitmq.conf:1: expected KEY = VALUE, where KEY is words of letters, digits, - and _ with dots \
+             between them, and not listeners..default",
+        ),
+        (
+            "default_user = 'a",
+            "rabbitmq.conf:1: default_user: the value's closing quote is missing",
+        ),
+        (
+            "default_user = 'a' b",
+            "rabbitmq.conf:1: default_user: unexpected text after the closing quote: b",
+        ),
+        (
+            "default_user = '''a\nb",
+            "rabbitmq.conf:1: the closing ''' is missing",
+        ),
+        (
+            "listeners.tcp.a = host",
+            "rabbitmq.conf:1: listeners.tcp.a = host: expected a port, or HOST:PORT",
+        ),
+        (
+            "listeners.tcp = 5672",
+            "rabbitmq.conf:1: listeners.tcp = 5672: expected one of none",
+        ),
+        (
+            "listeners.ftp.a = 1",
+            "rabbitmq.conf:1: unknown key listeners.ftp.a; the nearest known one is listeners.tcp.a",
+        ),
+        (
+            "max_connections = many",
+            "rabbitmq.conf:1: max_connections = many: expected a whole number or infinity",
+        ),
+        (
+            "max_message_size = 536870913",
+            "rabbitmq.conf:1: max_message_size = 536870913: expected a whole number from 1 to 536870912",
+        ),
+        (
+            "frame_max = 100",
+            "rabbitmq.conf:1: frame_max = 100: expected 0, or a size from 8192 to 4294967295",
+        ),
+        (
+            "vm_memory_high_watermark.relative = 1.1",
+            "rabbitmq.conf:1: vm_memory_high_watermark.relative = 1.1: expected a number from 0 to 1",
+        ),
+        (
+            "vm_memory_high_watermark.absolute = 1 GB",
+            "rabbitmq.conf:1: vm_memory_high_watermark.absolute = 1 GB: expected a size: a whole number, or one with \
+             a unit such as kB, MB, GB, KiB, MiB, GiB",
+        ),
+        (
+            "vm_memory_high_watermark = 0.4",
+            "rabbitmq.conf:1: unknown key vm_memory_high_watermark; the nearest known one is \
+             vm_memory_high_watermark.relative",
+        ),
+        (
+            "loopback_users.guest = maybe",
+            "rabbitmq.conf:1: loopback_users.guest = maybe: expected true or false",
+        ),
+        (
+            "log.console.level = loud",
+            "rabbitmq.conf:1: log.console.level = loud: expected one of debug, info, warning, error, critical, none",
+        ),
+        (
+            "default_pass = encrypted:x",
+            "rabbitmq.conf:1: default_pass = ********: encrypted values cannot be read by this version",
+        ),
+        (
+            "mqtt.prefetch = few",
+            "rabbitmq.conf:1: mqtt.prefetch = few: expected a whole number",
+        ),
+        (
+            "cluster_partition_handling = pray",
+            "rabbitmq.conf:1: cluster_partition_handling = pray: expected ignore or pause_minority or autoheal or \
+             pause_if_all_down",
+        ),
+        (
+            "heartbeat = x\nhandshake_timeout = y",
+            "rabbitmq.conf:1: heartbeat = x: expected a whole number from 0 to 65535\n\
+             rabbitmq.conf:2: handshake_timeout = y: expected a whole number or infinity",
+        ),
+        ("include x", "rabbitmq.conf:1: include is for files"),
+    ] {
+        assert_eq!(errors(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_rabbitmq_knows_is_accepted_with_a_note() {
+    let config =
+        read("heartbeat = 60\ncluster_formation.dns.hostname = example.org\nmqtt.vhost = /");
+    let notes: Vec<_> = config.notes().iter().map(Note::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "f:2: note: cluster_formation.dns.hostname does nothing: this version runs as a single node",
+            "f:3: note: mqtt.vhost does nothing: MQTT is not built yet",
+        ]
+    );
+}
+
+#[test]
+fn every_accepted_key_is_accepted() {
+    assert!(1000 < accepted::all().len());
+    for key in accepted::all() {
+        assert!(!key.why.is_empty(), "{}", key.name);
+        let words = statement::words(&key.name.replace('$', ""));
+        let found = accepted::find(&words).expect("it fits itself");
+        assert_eq!(found.why, key.why, "{}", key.name);
+    }
+}
+
+fn environment(variables: &[(&str, &str)]) -> Sources {
+    let owned = variables
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Sources {
+        environment: owned.collect(),
+        ..Sources::default()
+    }
+}
+
+#[test]
+fn what_is_said_last_wins() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = dir.path().join("rabbitmq.conf");
+    std::fs::create_dir(dir.path().join("conf.d")).expect("there is room");
+    std::fs::write(
+        &file,
+        "heartbeat = 1\nframe_max = 10000\nchannel_max = 1\nlisteners.tcp.1 = 1\nlisteners.tcp.2 = 2\n\
+         include more*.conf\ndefault_user = a\n",
+    )
+    .expect("there is room");
+    std::fs::write(
+        dir.path().join("more.conf"),
+        "frame_max = 20000\nmax_message_size = 5\n",
+    )
+    .expect("there is room");
+    std::fs::write(dir.path().join("conf.d/20.conf"), "heartbeat = 3\n").expect("there is room");
+    std::fs::write(
+        dir.path().join("conf.d/10.conf"),
+        "heartbeat = 2\nmax_channels_per_connection = 2\n",
+    )
+    .expect("there is room");
+    let mut sources = environment(&[
+        (
+            "RABBITMQ_CONFIG_FILES",
+            &dir.path().join("conf.d").display().to_string(),
+        ),
+        ("RABBITMQ_DEFAULT_USER", "b"),
+        ("RABBITMQ_NODE_PORT", "77"),
+        ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),
+        ("LEVERET_CONFIG", "consumer_timeout = 4"),
+    ]);
+    sources.file = Some(file.clone());
+    sources
+        .flags
+        .push(("--set", "max_message_size".into(), "6".into()));
+    let config = Config::load(&sources).expect("it is right");
+    assert_eq!(config.settings.heartbeat_s, 3);
+    assert_eq!(config.settings.channel_max, 2);
+    assert_eq!(config.settings.frame_bytes_max, 20_000);
+    assert_eq!(config.settings.message_bytes_max, 6);
+    assert_eq!(config.settings.consumer_timeout_ms.quorum, Some(4));
+    assert_eq!(config.settings.identities.default_user, "b");
+    assert_eq!(config.listen.amqp.wanted, ["77"]);
+    let shown = config.show();
+    let file = file.display();
+    for line in [
+        format!(
+            "heartbeat = 3                               # {}/conf.d/20.conf:1",
+            dir.path().display()
+        ),
+        "default_user = b                            # environment variable RABBITMQ_DEFAULT_USER"
+            .into(),
+        "default_pass = ".into(),
+        "max_message_size = 6                        # flag --set".into(),
+        "handshake_timeout = 10000                   # default".into(),
+    ] {
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let found = shown
+            .lines()
+            .any(|shown| squeezed(shown).starts_with(&squeezed(&line)));
+        assert!(found, "{line}\n{shown}\n{file}");
+    }
+    sources
+        .flags
+        .push(("--amqp", "listeners.tcp.1".into(), "127.0.0.1:0".into()));
+    sources
+        .flags
+        .push(("--amqp", "listeners.tcp.2".into(), "127.0.0.2:0".into()));
+    let config = Config::load(&sources).expect("it is right");
+    assert_eq!(config.listen.amqp.wanted, ["127.0.0.1:0", "127.0.0.2:0"]);
+}
+
+#[test]
+fn the_environment_is_read() {
+    let config = Config::load(&environment(&[
+        ("RABBITMQ_NODE_IP_ADDRESS", "::1"),
+        ("RABBITMQ_DEFAULT_PASS", "p"),
+        ("RABBITMQ_DEFAULT_VHOST", "v"),
+        ("RABBITMQ_NODENAME", "n@h"),
+        ("RABBITMQ_LOG", "debug"),
+        ("RABBITMQ_ERLANG_COOKIE", "monster"),
+        ("RABBITMQ_DEFAULT_USER", ""),
+    ]))
+    .expect("it is right");
+    assert_eq!(config.listen.amqp.wanted, ["[::1]:5672"]);
+    assert_eq!(config.settings.identities.default_password, "p");
+    assert_eq!(config.settings.identities.default_user, "guest");
+    assert_eq!(config.settings.identities.default_vhost, "v");
+    assert_eq!(config.settings.cluster_name, "n@h");
+    assert_eq!(config.log.level.as_deref(), Some("debug"));
+    assert_eq!(config.notes().len(), 1);
+    let errors = Config::load(&environment(&[("RABBITMQ_NODE_PORT", "tcp://10.0.0.1:x")]));
+    assert_eq!(
+        errors.expect_err("it is no port").to_string(),
+        "environment variable RABBITMQ_NODE_PORT: listeners.tcp.default = tcp://10.0.0.1:x: expected a port, or \
+         HOST:PORT"
+    );
+}
+
+#[test]
+fn toml_says_the_same() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = dir.path().join("leveret.toml");
+    let write = |text: &str| std::fs::write(&file, text).expect("there is room");
+    let sources = Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    };
+    write(
+        "heartbeat = 5\n\"log.console.level\" = 'debug'\n[vm_memory_high_watermark]\nrelative = 0.5\n\
+         [listeners]\ntcp = [1, \"127.0.0.1:2\"]\n[loopback_users]\n'a\\.b' = true\n",
+    );
+    let config = Config::load(&sources).expect("it is right");
+    assert_eq!(config.settings.heartbeat_s, 5);
+    assert_eq!(config.settings.memory_watermark_permille, 500);
+    assert_eq!(config.listen.amqp.wanted, ["1", "127.0.0.1:2"]);
+    assert_eq!(config.settings.identities.loopback_users, ["guest", "a.b"]);
+    let name = file.display();
+    for (text, expected) in [
+        (
+            "heartbeat = 5\n\n[listeners]\ntpc.a = 5\n",
+            format!(
+                "{name}:4: unknown key listeners.tpc.a; the nearest known one is listeners.tcp.a"
+            ),
+        ),
+        (
+            "heartbeat = -1\n",
+            format!("{name}:1: heartbeat = -1: expected a whole number from 0 to 65535"),
+        ),
+        (
+            "a = 1\nheartbeat =\n",
+            format!("{name}:2: string values must be quoted, expected literal string"),
+        ),
+    ] {
+        write(text);
+        let errors = Config::load(&sources).expect_err("it is wrong").to_string();
+        assert_eq!(errors, expected, "{text}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let sources = Sources {
+        file: Some(PathBuf::from("/nowhere/a.conf")),
+        ..Sources::default()
+    };
+    assert_eq!(
+        Config::load(&sources)
+            .expect_err("there is none")
+            .to_string(),
+        "/nowhere/a.conf: cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn a_reload_changes_what_may_change() {
+    let before = read("heartbeat = 1\nframe_max = 10000\ncluster_name = a\nmqtt.vhost = a\n");
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = dir.path().join("a.conf");
+    let sources = Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    };
+    std::fs::write(
+        &file,
+        "heartbeat = 2\ncluster_name = b\nmqtt.vhost = b\nmax_connections = 3\n",
+    )
+    .expect("there is room");
+    let reload = before.reload(&sources).expect("it is right");
+    assert_eq!(
+        reload.changed,
+        ["heartbeat", "max_connections", "frame_max"]
+    );
+    assert_eq!(reload.needs_restart, ["cluster_name"]);
+    let settings = &reload.config.settings;
+    assert_eq!((settings.heartbeat_s, settings.connections_max), (2, 3));
+    assert_eq!(
+        (settings.frame_bytes_max, settings.cluster_name.as_str()),
+        (131_072, "a")
+    );
+    // The key that needs a restart is still different the next time.
+    let again = reload.config.reload(&sources).expect("it is right");
+    assert_eq!((again.changed.len(), again.needs_restart.len()), (0, 1));
+    std::fs::write(&file, "heartbeat = x\n").expect("there is room");
+    assert!(before.reload(&sources).is_err());
+}
+
+#[test]
+fn configuration_document_is_the_table() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/user/configuration.md"
+    );
+    let wanted = document();
+    if std::env::var_os("LEVERET_WRITE_DOCS").is_some() {
+        std::fs::write(path, &wanted).expect("the document can be written");
+    }
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        there == wanted,
+        "docs/user/configuration.md is not what the table says: \
+         LEVERET_WRITE_DOCS=1 cargo nextest run -p server configuration_document"
+    );
+}
