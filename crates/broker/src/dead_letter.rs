@@ -33,15 +33,14 @@ pub struct DeadLettered {
     pub message: Message,
     /// Failed deliveries that it brings along: a quorum queue goes on counting.
     pub delivery_count: u32,
-    /// It had been delivered before it died.
-    pub redelivered: bool,
 }
 
 impl DeadLettered {
-    /// It on its way into a queue.
+    /// It on its way into a queue. As in RabbitMQ it counts as redelivered if a delivery of it has failed
+    /// (`basic.reject`, a lost channel), and not if it was given back in order (`basic.nack`, `basic.recover`).
     pub fn incoming(&self, position: LogPosition) -> Incoming {
         Incoming {
-            redelivered: self.redelivered || self.delivery_count != 0,
+            redelivered: self.delivery_count != 0,
             delivery_count: self.delivery_count,
             ..Incoming::new(self.message.clone(), position)
         }
@@ -85,7 +84,6 @@ pub fn dead_letter(
     Some(DeadLettered {
         message: made.with_origin(origin),
         delivery_count: dead.delivery_count,
-        redelivered: dead.redelivered,
     })
 }
 

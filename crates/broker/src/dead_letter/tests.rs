@@ -54,7 +54,6 @@ fn die(
         position: LogPosition::NONE,
         reason,
         delivery_count: u32::from(reason == DeadReason::Rejected),
-        redelivered: reason == DeadReason::Rejected,
     };
     dead_letter(&dead, queue, &options(key), now_s).expect("there is an exchange")
 }
@@ -226,7 +225,6 @@ fn a_queue_without_an_exchange_makes_no_letters() {
         position: LogPosition::NONE,
         reason: DeadReason::Expired,
         delivery_count: 0,
-        redelivered: false,
     };
     assert!(dead_letter(&dead, "q", &QueueOptions::default(), 1).is_none());
     let long = "k".repeat(256);

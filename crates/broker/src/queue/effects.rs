@@ -120,8 +120,6 @@ pub struct Dead {
     /// How many of its deliveries failed, the rejection that killed it among them. The dead letter brings the number
     /// along to the queues that it comes to, as RabbitMQ's do.
     pub delivery_count: u32,
-    /// It had been delivered before it died, and says so where it comes to.
-    pub redelivered: bool,
 }
 
 /// A consumer that has held messages for too long. The caller cancels it and requeues them.
@@ -210,10 +208,13 @@ pub enum Settlement {
     /// Done with: `basic.ack`.
     Ack,
     /// Refused: `basic.reject` and `basic.nack` without requeue.
-    DeadLetter,
+    DeadLetter {
+        /// As with [`Settlement::Requeue`]: `basic.reject` counts and `basic.nack` does not.
+        counted: bool,
+    },
     /// Back to its place in the queue.
     Requeue {
-        /// Whether a quorum queue counts it as a failed delivery. RabbitMQ 4.3 does for `basic.reject` and a lost
+        /// Whether it counts as a failed delivery; only a quorum queue tells its consumers. RabbitMQ 4.3 does for `basic.reject` and a lost
         /// channel, and does not for `basic.nack`, `basic.recover` and a consumer timeout.
         counted: bool,
     },

@@ -219,16 +219,13 @@ impl Queue {
                 message,
                 position,
                 delivery_count,
-                redelivered,
                 ..
             } = entry;
-            let delivery_count = delivery_count + u32::from(reason == DeadReason::Rejected);
             effects.dead.push(Dead {
                 message,
                 position,
                 reason,
                 delivery_count,
-                redelivered: redelivered || reason == DeadReason::Rejected,
             });
         } else {
             effects.release(entry.position);

@@ -25,10 +25,12 @@ impl Queue {
             }
             let seq = self.next_seq;
             self.next_seq += 1;
-            let entry = self.entry(now_ms, incoming);
+            let mut entry = self.entry(now_ms, incoming);
             // When a consumer waits, nothing is ready: the message need not pass through the ready messages.
             if let Some(place) = self.roster.next(gate) {
                 debug_assert!(self.ready.is_empty());
+                // RabbitMQ's classic queues let a dead letter that need not wait go out as if it were new.
+                entry.redelivered &= self.options.kind == QueueKind::Quorum;
                 self.deliver(now_ms, place, seq, entry, effects);
             } else if entry.is_due(now_ms) {
                 self.bury(entry, DeadReason::Expired, effects);
@@ -105,7 +107,6 @@ impl Queue {
                 position: LogPosition::NONE,
                 reason: DeadReason::MaxLength,
                 delivery_count: incoming.delivery_count,
-                redelivered: incoming.redelivered,
             });
         }
     }

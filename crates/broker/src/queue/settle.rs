@@ -27,7 +27,11 @@ impl Queue {
             effects.active_changed |= self.roster.settled(place);
             match outcome {
                 Settlement::Ack => effects.release(unacked.entry.position),
-                Settlement::DeadLetter => self.bury(unacked.entry, DeadReason::Rejected, effects),
+                Settlement::DeadLetter { counted } => {
+                    let mut entry = unacked.entry;
+                    entry.delivery_count = entry.delivery_count.saturating_add(u32::from(counted));
+                    self.bury(entry, DeadReason::Rejected, effects);
+                }
                 Settlement::Requeue { counted } => {
                     self.requeue(now_ms, unacked.seq, unacked.entry, counted, effects);
                 }
@@ -55,9 +59,9 @@ impl Queue {
         effects: &mut Effects,
     ) {
         entry.redelivered = true;
+        entry.delivery_count = entry.delivery_count.saturating_add(u32::from(counted));
         if self.options.kind == QueueKind::Quorum {
             entry.acquired_count = entry.acquired_count.saturating_add(1);
-            entry.delivery_count = entry.delivery_count.saturating_add(u32::from(counted));
             if self
                 .options
                 .delivery_limit

@@ -82,7 +82,7 @@ impl Session {
         let settlement = if nack.requeue {
             Settlement::Requeue { counted: false }
         } else {
-            Settlement::DeadLetter
+            Settlement::DeadLetter { counted: false }
         };
         self.settle(number, nack.delivery_tag, nack.multiple, settlement)
     }
@@ -97,7 +97,7 @@ impl Session {
         let settlement = if requeue {
             Settlement::Requeue { counted: true }
         } else {
-            Settlement::DeadLetter
+            Settlement::DeadLetter { counted: true }
         };
         self.settle(number, tag, false, settlement)
     }

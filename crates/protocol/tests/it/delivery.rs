@@ -473,6 +473,35 @@ fn a_consumer_tag_is_used_once_on_a_channel() {
 }
 
 #[test]
+fn a_dead_letter_is_redelivered_where_a_delivery_failed() {
+    for (answer, waits, redelivered) in [
+        ("basic.reject 1", false, true),
+        ("basic.nack 1", false, false),
+        // A classic queue hands it on as if it were new.
+        ("basic.reject 1", true, false),
+    ] {
+        let world = World::new();
+        let mut client = world.client();
+        client.ask("[1] queue.declare d", &["[1] queue.declare-ok d 0 0"]);
+        let arguments = "x-dead-letter-exchange= x-dead-letter-routing-key=d";
+        filled(&mut client, arguments, "a");
+        if waits {
+            client.ask("[1] basic.consume d c", &["[1] basic.consume-ok c"]);
+        }
+        client.say("[1] basic.get q");
+        client.hear();
+        client.say(&format!("[1] {answer}"));
+        if !waits {
+            client.say("[1] basic.get d");
+        }
+        let heard = client.hear().join("\n");
+        assert!(heard.contains(" a"), "{answer}: {heard}");
+        let told = heard.contains("! ");
+        assert_eq!(told, redelivered, "{answer}, waits: {waits}: {heard}");
+    }
+}
+
+#[test]
 fn a_quorum_queue_takes_back_what_a_consumer_holds_too_long() {
     let world = World::new();
     let mut client = world.client();

@@ -220,7 +220,8 @@ impl Model {
     fn deliver(&mut self, now_ms: u64, seq: usize, consumer: usize) {
         let m = &self.messages[seq];
         let c = &mut self.consumers[consumer];
-        let (redelivered, count) = (m.redelivered, m.delivery_count);
+        let told = self.options.kind == QueueKind::Quorum;
+        let (redelivered, count) = (m.redelivered, if told { m.delivery_count } else { 0 });
         self.out
             .deliveries
             .push((c.options.id, seq as u64, redelivered, count));
@@ -319,7 +320,10 @@ impl Model {
             self.messages[seq].state = State::Gone;
             match outcome {
                 Settlement::Ack => self.release(seq),
-                Settlement::DeadLetter => self.bury(seq, DeadReason::Rejected),
+                Settlement::DeadLetter { counted } => {
+                    self.messages[seq].delivery_count += u32::from(counted);
+                    self.bury(seq, DeadReason::Rejected);
+                }
                 Settlement::Requeue { counted } => self.requeue(now_ms, seq, counted),
             }
             self.elect(true);
@@ -340,7 +344,7 @@ impl Model {
         let quorum = self.options.kind == QueueKind::Quorum;
         let m = &mut self.messages[seq];
         m.redelivered = true;
-        m.delivery_count += u32::from(quorum && counted);
+        m.delivery_count += u32::from(counted);
         let count = m.delivery_count;
         if quorum
             && self
@@ -667,7 +671,9 @@ impl Pair {
         let r = &mut self.random;
         let outcome = match r.below(8) {
             0..=3 => Settlement::Ack,
-            4 => Settlement::DeadLetter,
+            4 => Settlement::DeadLetter {
+                counted: r.one_in(2),
+            },
             _ => Settlement::Requeue {
                 counted: r.one_in(2),
             },

@@ -105,7 +105,7 @@ impl Script {
             "publish" => self.publish(&words),
             "consume" => self.consume(&words),
             "ack" => self.settle(&words, Settlement::Ack),
-            "reject" => self.settle(&words, Settlement::DeadLetter),
+            "reject" => self.settle(&words, Settlement::DeadLetter { counted: true }),
             "requeue" => self.settle(&words, Settlement::Requeue { counted: false }),
             "requeue-counted" => self.settle(&words, Settlement::Requeue { counted: true }),
             "get" | "get-no-ack" => match self.queue.get(now_ms, verb == "get-no-ack", effects) {
