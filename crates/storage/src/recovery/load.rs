@@ -1,62 +1,18 @@
-//! Opening: manifest, footers of segments, then the log, and nothing is changed before all of it was sound.
+//! Reading a directory as it is: manifest, footers and directories of segments; then the log is replayed.
 //!
-//! Messages are not read, but for the records of the few log files. The ledger comes out as it was, and goes on
-//! in a new log file: what a torn tail left is never written over, so it can never be taken for a record later.
+//! Nothing is changed, and damage is collected, so that all of it can be told at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::{RecoveredOwner, TornTail};
 use crate::disk::Disk;
-use crate::keeper::Keeper;
-use crate::ledger::{FileIndex, Ledger, Part, Place, Segment};
-use crate::log::{Inner, Log, Options};
-use crate::log_file::{self, HEADER_BYTES, Header, Make, MakeError};
+use crate::ledger::{Ledger, Part, Segment};
 use crate::manifest::{self, Manifest, Released, SegmentState};
-use crate::record::{Body, Record};
-use crate::scan::{self, End};
 use crate::segment::file::SegmentFile;
 use crate::segment::{self, DirectoryEntry, IndexEntry};
-use crate::writer::Writer;
-use crate::{Damage, LogPosition, OwnerId, StorageError};
-
-/// What an open found.
-#[derive(Debug, Clone, Default)]
-pub struct Recovery {
-    /// Owners that hold something, ascending.
-    pub owners: Vec<RecoveredOwner>,
-    /// Whether the log was closed cleanly. If not, any message may have been delivered before, noted or not.
-    pub clean: bool,
-    /// Writes that nobody was told about were cut off here.
-    pub torn: Option<TornTail>,
-    /// The newest position that was recovered.
-    pub last_position: LogPosition,
-}
-
-/// An owner as it was recovered: its messages lie between two positions and are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecoveredOwner {
-    /// Whose.
-    pub owner: OwnerId,
-    /// How many messages.
-    pub messages: u64,
-    /// The sum of their weights.
-    pub weight: u64,
-    /// None lies before.
-    pub first: LogPosition,
-    /// None lies behind.
-    pub last: LogPosition,
-}
-
-/// Where a torn tail was cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TornTail {
-    /// The log file.
-    pub file: String,
-    /// The end of what is whole, in bytes.
-    pub offset: u64,
-}
+use crate::{Damage, LogPosition, OwnerId, StorageError, log_file};
 
 /// A directory as it was read, sound or not.
 #[derive(Debug, Default)]
@@ -76,80 +32,6 @@ pub(crate) struct Loaded {
     pub(crate) weights: BTreeMap<OwnerId, u64>,
     /// Files that nothing names any more.
     pub(crate) leftovers: Vec<String>,
-}
-
-pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), StorageError> {
-    let mut loaded = load(&*disk)?;
-    if !loaded.damages.is_empty() {
-        return Err(StorageError::Damaged(loaded.damages));
-    }
-    let recovery = Recovery {
-        owners: loaded.recovered_owners(),
-        clean: loaded.clean,
-        torn: loaded.torn.take(),
-        last_position: LogPosition(loaded.next_position - 1),
-    };
-    let log = begin(disk, options, loaded)?;
-    Ok((log, recovery))
-}
-
-/// Goes on from what was loaded: the first change on the disk.
-pub(crate) fn begin(
-    disk: Arc<dyn Disk>,
-    options: Options,
-    mut loaded: Loaded,
-) -> Result<Log, StorageError> {
-    for name in &loaded.leftovers {
-        disk.remove(name)
-            .map_err(|error| StorageError::disk(name, error))?;
-    }
-    if loaded.fresh {
-        loaded.manifest.write(&*disk)?;
-    }
-    if let Some((number, _)) = loaded.newest {
-        // What was read may so far be only in the system's cache, and the next header vouches for it.
-        let name = log_file::name(number);
-        let file = disk
-            .open(&name)
-            .map_err(|error| StorageError::disk(&name, error))?;
-        file.sync()
-            .map_err(|error| StorageError::disk(&name, error))?;
-    }
-    let (number, previous_end) = match loaded.newest {
-        Some((newest, end)) => (newest + 1, end),
-        None => (loaded.manifest.first_log, 0),
-    };
-    let make = Make {
-        header: Header {
-            number,
-            first: LogPosition(loaded.next_position),
-            previous_end,
-        },
-        bytes: options.log_file_bytes,
-        spare: None,
-        sync_names: true,
-    };
-    let file = log_file::make(&*disk, &make).map_err(|error| match error {
-        MakeError::Again(error) | MakeError::Fatal(error) => error,
-    })?;
-    loaded
-        .ledger
-        .files
-        .push_back(FileIndex::new(number, loaded.next_position));
-    let inner = Inner::new(
-        loaded.ledger,
-        loaded.next_position,
-        number,
-        HEADER_BYTES as u64,
-    );
-    let keeper = Keeper::new(&loaded.manifest);
-    Ok(Log::assemble(
-        disk,
-        options,
-        inner,
-        Writer::new(file, number),
-        keeper,
-    ))
 }
 
 /// Reads a directory without changing anything. Damage is collected; only the disk's own errors end it.
@@ -358,120 +240,7 @@ impl Loaded {
             .with_members(entries.iter().map(|entry| entry.position));
     }
 
-    fn load_logs(&mut self, disk: &dyn Disk, logs: &BTreeSet<u64>) -> Result<(), StorageError> {
-        let first_log = self.manifest.first_log;
-        let mut headers = BTreeMap::new();
-        for number in logs.range(first_log..) {
-            let name = log_file::name(*number);
-            let file = disk
-                .open(&name)
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let bytes = file
-                .bytes()
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let mut head = vec![0; HEADER_BYTES.min(bytes as usize)];
-            file.read_at(0, &mut head)
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let header = Header::decode(&head).and_then(|header| {
-                if header.number == *number {
-                    Ok(header)
-                } else {
-                    Err("it is another file")
-                }
-            });
-            match header {
-                Ok(header) => {
-                    headers.insert(*number, (header, file));
-                }
-                Err(what) => {
-                    let newest = logs.last() == Some(number);
-                    if newest && !scan::has_mark(*number, Arc::clone(&file))? {
-                        continue;
-                    }
-                    self.damaged(name, 0, what);
-                }
-            }
-        }
-        let Some(newest) = headers.keys().last().copied() else {
-            // The first file of a directory is made right after its manifest; any other is there before a
-            // manifest names it.
-            if !self.fresh && self.manifest.sequence > 1 && self.damages.is_empty() {
-                self.damaged(log_file::name(first_log), 0, "it is missing");
-            }
-            return Ok(());
-        };
-        for number in first_log..=newest {
-            let Some((header, file)) = headers.get(&number) else {
-                if !logs.contains(&number) {
-                    self.damaged(log_file::name(number), 0, "it is missing");
-                }
-                continue;
-            };
-            let end = match headers.get(&(number + 1)) {
-                Some((next, _)) => End::At(next.previous_end),
-                None => match self.manifest.clean {
-                    Some((clean, end)) if clean == number => End::At(end),
-                    _ => End::Open,
-                },
-            };
-            self.load_log(header, Arc::clone(file), end)?;
-        }
-        Ok(())
-    }
-
-    fn load_log(
-        &mut self,
-        header: &Header,
-        file: Arc<dyn crate::disk::DiskFile>,
-        end: End,
-    ) -> Result<(), StorageError> {
-        let number = header.number;
-        let first_file = number == self.manifest.first_log;
-        if !first_file && header.first.0 != self.next_position && self.damages.is_empty() {
-            self.damaged(
-                log_file::name(number),
-                16,
-                "it does not go on where the one before ended",
-            );
-        }
-        self.next_position = header.first.0.max(self.next_position);
-        self.ledger
-            .files
-            .push_back(FileIndex::new(number, self.next_position));
-        let ledger = &mut self.ledger;
-        let mut scanned = scan::scan(number, header.first, file, end, &mut |record, offset| {
-            apply(ledger, record, offset);
-        })?;
-        self.next_position = self.next_position.max(scanned.next);
-        self.damages.append(&mut scanned.damages);
-        if scanned.torn {
-            self.torn = Some(TornTail {
-                file: log_file::name(number),
-                offset: scanned.end,
-            });
-        }
-        self.newest = Some((number, scanned.end));
-        self.log_ends.push((number, scanned.end));
-        self.clean = self.manifest.clean == self.newest;
-        Ok(())
-    }
-
-    fn apply_delivered(&mut self) {
-        // Notes in the log are newer than those in the manifest.
-        for (owner, runs) in std::mem::take(&mut self.manifest.delivered) {
-            if let Some(state) = self.ledger.owners.get_mut(&owner) {
-                let newer = std::mem::take(&mut state.delivered);
-                for (first, last, count) in runs {
-                    state.delivered.set(first, last, count);
-                }
-                for (first, last, count) in newer.iter() {
-                    state.delivered.set(first, last, count);
-                }
-            }
-        }
-    }
-
-    fn damaged(&mut self, file: String, offset: u64, what: &str) {
+    pub(super) fn damaged(&mut self, file: String, offset: u64, what: &str) {
         self.damages.push(Damage {
             file,
             offset,
@@ -515,37 +284,4 @@ fn released_set(
         released.insert_range(distance(*first)..=distance(*last));
     }
     Ok(released)
-}
-
-fn apply(ledger: &mut Ledger, record: &Record<'_>, offset: u64) {
-    // Behind damage positions may be missing; the index has one entry for each.
-    while ledger
-        .files
-        .back()
-        .is_some_and(|file| file.end() < record.position.0)
-    {
-        ledger.push_note();
-    }
-    match record.body {
-        Body::Message(message) if !message.transient => {
-            let place = Place {
-                offset: offset as u32,
-                length: record.length,
-                weight: message.weight,
-                transient: false,
-            };
-            ledger.push_message(message.owners(), place);
-            return;
-        }
-        Body::Message(_) => {}
-        Body::Release { owner, runs } => ledger.release_runs(owner, runs.iter()),
-        Body::Delivered { owner, count, runs } => ledger.note_delivered(owner, count, runs.iter()),
-        Body::Purge { owner, keep } => {
-            let keep: Vec<(u64, u64)> = keep.iter().collect();
-            ledger.purge(owner, record.position.0, &keep);
-        }
-        Body::Forget { owner } => ledger.forget(owner),
-        Body::Mark { .. } => return,
-    }
-    ledger.push_note();
 }

@@ -1,0 +1,129 @@
+//! Opening: manifest, footers of segments, then the log, and nothing is changed before all of it was sound.
+//!
+//! Messages are not read, but for the records of the few log files. The ledger comes out as it was, and goes on
+//! in a new log file: what a torn tail left is never written over, so it can never be taken for a record later.
+
+mod load;
+mod replay;
+
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::keeper::Keeper;
+use crate::ledger::FileIndex;
+use crate::log::{Inner, Log, Options};
+use crate::log_file::{self, HEADER_BYTES, Header, Make, MakeError};
+use crate::writer::Writer;
+use crate::{LogPosition, OwnerId, StorageError};
+use load::{Loaded, load};
+
+/// What an open found.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    /// Owners that hold something, ascending.
+    pub owners: Vec<RecoveredOwner>,
+    /// Whether the log was closed cleanly. If not, any message may have been delivered before, noted or not.
+    pub clean: bool,
+    /// Writes that nobody was told about were cut off here.
+    pub torn: Option<TornTail>,
+    /// The newest position that was recovered.
+    pub last_position: LogPosition,
+}
+
+/// An owner as it was recovered: its messages lie between two positions and are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveredOwner {
+    /// Whose.
+    pub owner: OwnerId,
+    /// How many messages.
+    pub messages: u64,
+    /// The sum of their weights.
+    pub weight: u64,
+    /// None lies before.
+    pub first: LogPosition,
+    /// None lies behind.
+    pub last: LogPosition,
+}
+
+/// Where a torn tail was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The log file.
+    pub file: String,
+    /// The end of what is whole, in bytes.
+    pub offset: u64,
+}
+
+pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), StorageError> {
+    let mut loaded = load(&*disk)?;
+    if !loaded.damages.is_empty() {
+        return Err(StorageError::Damaged(loaded.damages));
+    }
+    let recovery = Recovery {
+        owners: loaded.recovered_owners(),
+        clean: loaded.clean,
+        torn: loaded.torn.take(),
+        last_position: LogPosition(loaded.next_position - 1),
+    };
+    let log = begin(disk, options, loaded)?;
+    Ok((log, recovery))
+}
+
+/// Goes on from what was loaded: the first change on the disk.
+pub(crate) fn begin(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    mut loaded: Loaded,
+) -> Result<Log, StorageError> {
+    for name in &loaded.leftovers {
+        disk.remove(name)
+            .map_err(|error| StorageError::disk(name, error))?;
+    }
+    if loaded.fresh {
+        loaded.manifest.write(&*disk)?;
+    }
+    if let Some((number, _)) = loaded.newest {
+        // What was read may so far be only in the system's cache, and the next header vouches for it.
+        let name = log_file::name(number);
+        let file = disk
+            .open(&name)
+            .map_err(|error| StorageError::disk(&name, error))?;
+        file.sync()
+            .map_err(|error| StorageError::disk(&name, error))?;
+    }
+    let (number, previous_end) = match loaded.newest {
+        Some((newest, end)) => (newest + 1, end),
+        None => (loaded.manifest.first_log, 0),
+    };
+    let make = Make {
+        header: Header {
+            number,
+            first: LogPosition(loaded.next_position),
+            previous_end,
+        },
+        bytes: options.log_file_bytes,
+        spare: None,
+        sync_names: true,
+    };
+    let file = log_file::make(&*disk, &make).map_err(|error| match error {
+        MakeError::Again(error) | MakeError::Fatal(error) => error,
+    })?;
+    loaded
+        .ledger
+        .files
+        .push_back(FileIndex::new(number, loaded.next_position));
+    let inner = Inner::new(
+        loaded.ledger,
+        loaded.next_position,
+        number,
+        HEADER_BYTES as u64,
+    );
+    let keeper = Keeper::new(&loaded.manifest);
+    Ok(Log::assemble(
+        disk,
+        options,
+        inner,
+        Writer::new(file, number),
+        keeper,
+    ))
+}
