@@ -6,7 +6,7 @@
 use parking_lot::MutexGuard;
 
 use crate::ledger::Place;
-use crate::limits::{LOG_FILES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{LOG_FILES_MAX, MARKS_ROOM_BYTES, RECORD_BYTES_MAX};
 use crate::log::{Chunk, Inner, Shared};
 use crate::record::{self, Note};
 use crate::{LogPosition, OwnerId, ledger};
@@ -241,7 +241,8 @@ impl Inner {
     pub(crate) fn chunk_for(&mut self, length: usize, file_bytes_max: u64) -> &mut Chunk {
         let open = self.pending.back().is_some();
         let mark = if open { 0 } else { record::MARK_BYTES };
-        let full = self.file_bytes + (mark + length) as u64 > file_bytes_max;
+        let needed = (mark + length) as u64 + MARKS_ROOM_BYTES;
+        let full = self.file_bytes + needed > file_bytes_max;
         // A file takes at least one record, whatever its length.
         let begun = self
             .ledger
@@ -260,6 +261,16 @@ impl Inner {
             self.open_chunk(None);
         }
         self.pending.back_mut().expect("a chunk was just opened")
+    }
+
+    /// Puts the mark of an open chunk that has nothing else once more.
+    pub(crate) fn repeat_mark(&mut self) {
+        if let Some(chunk) = self.pending.back_mut() {
+            let mark = chunk.bytes.len() - record::MARK_BYTES;
+            chunk.bytes.extend_from_within(mark..);
+            self.file_bytes += record::MARK_BYTES as u64;
+            self.waiting_bytes += record::MARK_BYTES;
+        }
     }
 
     /// Opens a chunk with its mark. `previous_end`: it begins its file.

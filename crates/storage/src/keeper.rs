@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::ledger::{Built, Shared as Fan, Source};
 use crate::limits::RETIRE_ENTRIES_A_LOCK;
 use crate::log::{Inner, Shared};
-use crate::manifest::{Manifest, OwnerDelivered, Released, SegmentState};
+use crate::manifest::{Manifest, OwnerDelivered, SegmentState, Touched};
 use crate::rewrite::{Hold, Origin};
 use crate::{LogPosition, OwnerId, StorageError, log_file, record, segment};
 
@@ -225,21 +225,18 @@ impl Inner {
         for (number, segment) in &self.ledger.segments {
             let mut touched = Vec::new();
             for index in &segment.touched {
-                let part = segment
-                    .parts
-                    .get(index as usize)
-                    .and_then(|(owner, first)| {
-                        let parts = &self.ledger.owners.get(owner)?.parts;
-                        let at = parts.partition_point(|part| part.first < *first);
-                        parts.get(at).filter(|part| part.segment == *number)
-                    });
-                let released = match part {
-                    Some(part) if !segment.dead.contains(index) => {
-                        Released::Runs(part.released_runs())
-                    }
-                    _ => Released::All,
+                let Some(span) = segment.parts.get(index as usize) else {
+                    continue;
                 };
-                touched.push((index, released));
+                let runs = match self.ledger.part_at(*number, span) {
+                    Some(part) if !segment.dead.contains(index) => part.released_runs(),
+                    _ => vec![(span.first, span.last)],
+                };
+                touched.push(Touched {
+                    owner: span.owner,
+                    first: span.first,
+                    runs,
+                });
             }
             segments.push(SegmentState {
                 number: *number,

@@ -3,14 +3,26 @@
 //! Those that depend on the size of a log file are functions of it, so that a test with small files meets
 //! every path that a broker with large ones does.
 
+use crate::record::MARK_BYTES;
+
 /// The unit that a medium writes whole or not at all (docs/formats/log.md, assumption 1).
 pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// No position is larger: at a million a second it is reached in a hundred thousand years.
+pub(crate) const POSITION_MAX: u64 = 1 << 62;
+
+/// No log file or segment has a larger number: a name that says so is not one of ours.
+pub(crate) const FILE_NUMBER_MAX: u64 = 1 << 62;
 
 /// The largest record. A message may be up to 512 MiB in RabbitMQ (`max_message_size`); owners come on top.
 pub const RECORD_BYTES_MAX: u32 = 1 << 30;
 
 /// Size of a log file, unless a single record needs more.
 pub(crate) const LOG_FILE_BYTES: u64 = 64 << 20;
+
+/// Kept free at the end of a log file, for the marks that follow when the log falls idle (the last of them lies in
+/// another sector than the last record) and the one that the next file was begun.
+pub(crate) const MARKS_ROOM_BYTES: u64 = (SECTOR_BYTES + 3 * MARK_BYTES) as u64;
 
 /// The smallest that a log file may be configured to: a header and some records.
 pub(crate) const LOG_FILE_BYTES_MIN: u64 = 4 << 10;

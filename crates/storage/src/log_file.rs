@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, set_u32};
 use crate::disk::{Disk, DiskFile};
-use crate::limits::SECTOR_BYTES;
+use crate::limits::{FILE_NUMBER_MAX, POSITION_MAX, SECTOR_BYTES};
+use crate::record::{self, Note};
 use crate::{LogPosition, StorageError};
 
 /// One sector, so that a header is whole or not there.
@@ -19,6 +20,8 @@ pub(crate) struct Header {
     pub(crate) first: LogPosition,
     /// Where the file before ends; 0 in the first file of a directory.
     pub(crate) previous_end: u64,
+    /// What the file was made to hold, synced with the header: a shorter one was cut off.
+    pub(crate) bytes: u64,
 }
 
 impl Header {
@@ -30,6 +33,7 @@ impl Header {
         put_u64(&mut out, self.number);
         put_u64(&mut out, self.first.0);
         put_u64(&mut out, self.previous_end);
+        put_u64(&mut out, self.bytes);
         out.resize(HEADER_BYTES, 0);
         let crc = crc32c_but(&out, CRC_AT);
         set_u32(&mut out, CRC_AT, crc);
@@ -58,10 +62,12 @@ impl Header {
                 number: cursor.u64()?,
                 first: LogPosition(cursor.u64()?),
                 previous_end: cursor.u64()?,
+                bytes: cursor.u64()?,
             })
         };
         let mut header = header;
-        header().ok_or("its header is short")
+        let header = header().filter(|header| header.first.0 <= POSITION_MAX);
+        header.ok_or("its header says what cannot be")
     }
 }
 
@@ -77,14 +83,13 @@ pub(crate) fn number_of(name: &str) -> Option<u64> {
 pub(crate) fn number_behind(prefix: &str, name: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     let number = u64::from_str_radix(digits, 16).ok()?;
-    (digits.len() == 16 && format!("{number:016x}") == digits).then_some(number)
+    let ours = digits.len() == 16 && format!("{number:016x}") == digits;
+    (ours && number <= FILE_NUMBER_MAX).then_some(number)
 }
 
 /// How a log file is made.
 pub(crate) struct Make {
     pub(crate) header: Header,
-    /// What it will hold at least.
-    pub(crate) bytes: u64,
     /// A retired log file to write over.
     pub(crate) spare: Option<u64>,
     /// Off only for a deliberate fault.
@@ -97,6 +102,26 @@ pub(crate) enum MakeError {
     Again(StorageError),
     /// A sync failed: nothing may be trusted any more.
     Fatal(StorageError),
+}
+
+/// Writes into a file that is full, behind its last record, that the next one was begun: from then on it cannot be
+/// missing, or be cut to nothing, without this being seen.
+pub(crate) fn mark_next(
+    file: &dyn DiskFile,
+    number: u64,
+    end: u64,
+    next: &Header,
+) -> Result<(), MakeError> {
+    let note = Note::Mark {
+        file: next.number,
+        synced_bytes: HEADER_BYTES as u64,
+    };
+    let mut bytes = Vec::with_capacity(record::MARK_BYTES);
+    record::encode_note(&mut bytes, next.first, record::salt(number), &note);
+    let failed = |error| StorageError::disk(name(number), error);
+    file.write_at(end, &bytes)
+        .map_err(|error| MakeError::Again(failed(error)))?;
+    file.sync().map_err(|error| MakeError::Fatal(failed(error)))
 }
 
 /// Makes a log file, durable with its header and name.
@@ -112,8 +137,8 @@ pub(crate) fn make(disk: &dyn Disk, make: &Make) -> Result<Arc<dyn DiskFile>, Ma
         Some(file) => file,
         None => disk.create(&name).map_err(again)?,
     };
-    if file.bytes().map_err(again)? < make.bytes {
-        file.reserve(make.bytes).map_err(again)?;
+    if file.bytes().map_err(again)? < make.header.bytes {
+        file.reserve(make.header.bytes).map_err(again)?;
     }
     file.write_at(0, &make.header.encode()).map_err(again)?;
     file.sync().map_err(fatal)?;

@@ -2,7 +2,7 @@
 
 use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, set_u32};
 use crate::disk::Disk;
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::{FILE_NUMBER_MAX, MANIFEST_BYTES_MAX, POSITION_MAX};
 use crate::{OwnerId, StorageError};
 
 pub(crate) const NAME: &str = "manifest";
@@ -11,7 +11,6 @@ const MAGIC: &[u8; 8] = b"LVRTMAN1";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 12;
 const LENGTH_AT: usize = 16;
-const RUNS_ALL: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -32,15 +31,18 @@ pub(crate) struct SegmentState {
     pub(crate) number: u64,
     pub(crate) bytes: u64,
     pub(crate) footer_crc: u32,
-    /// By index of the part, ascending.
-    pub(crate) touched: Vec<(u32, Released)>,
+    /// Parts of which something is released, in the order of the segment's directory.
+    pub(crate) touched: Vec<Touched>,
 }
 
+/// What is released of a part. It names the part by its owner and first position, so that it can be obeyed even
+/// where the segment's directory is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Released {
-    All,
+pub(crate) struct Touched {
+    pub(crate) owner: OwnerId,
+    pub(crate) first: u64,
     /// Runs of positions, inclusive.
-    Runs(Vec<(u64, u64)>),
+    pub(crate) runs: Vec<(u64, u64)>,
 }
 
 impl Manifest {
@@ -66,17 +68,13 @@ impl Manifest {
             put_u64(&mut out, segment.bytes);
             put_u64(&mut out, u64::from(segment.footer_crc));
             put_u64(&mut out, segment.touched.len() as u64);
-            for (part, released) in &segment.touched {
-                put_u64(&mut out, u64::from(*part));
-                match released {
-                    Released::All => put_u64(&mut out, RUNS_ALL),
-                    Released::Runs(runs) => {
-                        put_u64(&mut out, runs.len() as u64);
-                        for (start, end) in runs {
-                            put_u64(&mut out, *start);
-                            put_u64(&mut out, *end);
-                        }
-                    }
+            for touched in &segment.touched {
+                put_u64(&mut out, touched.owner.0);
+                put_u64(&mut out, touched.first);
+                put_u64(&mut out, touched.runs.len() as u64);
+                for (start, end) in &touched.runs {
+                    put_u64(&mut out, *start);
+                    put_u64(&mut out, *end);
                 }
             }
         }
@@ -120,6 +118,9 @@ impl Manifest {
         };
         let clean = (cursor.u64()?, cursor.u64()?);
         manifest.clean = (clean.0 != 0).then_some(clean);
+        if manifest.first_log.max(manifest.next_segment) > FILE_NUMBER_MAX {
+            return None;
+        }
         for _ in 0..cursor.u64()? {
             manifest.segments.push(decode_segment(&mut cursor)?);
         }
@@ -129,7 +130,7 @@ impl Manifest {
             for _ in 0..cursor.u64()? {
                 let (first, last) = (cursor.u64()?, cursor.u64()?);
                 let count = u32::try_from(cursor.u64()?).ok()?;
-                if last < first || last == u64::MAX {
+                if last < first || last > POSITION_MAX {
                     return None;
                 }
                 runs.push((first, last, count));
@@ -177,22 +178,19 @@ fn decode_segment(cursor: &mut Cursor<'_>) -> Option<SegmentState> {
         touched: Vec::new(),
     };
     for _ in 0..cursor.u64()? {
-        let part = u32::try_from(cursor.u64()?).ok()?;
-        let released = match cursor.u64()? {
-            RUNS_ALL => Released::All,
-            count => {
-                let mut runs = Vec::new();
-                for _ in 0..count {
-                    let (start, end) = (cursor.u64()?, cursor.u64()?);
-                    if end < start {
-                        return None;
-                    }
-                    runs.push((start, end));
-                }
-                Released::Runs(runs)
-            }
+        let mut touched = Touched {
+            owner: OwnerId(cursor.u64()?),
+            first: cursor.u64()?,
+            runs: Vec::new(),
         };
-        segment.touched.push((part, released));
+        for _ in 0..cursor.u64()? {
+            let (start, end) = (cursor.u64()?, cursor.u64()?);
+            if end < start || end > POSITION_MAX {
+                return None;
+            }
+            touched.runs.push((start, end));
+        }
+        segment.touched.push(touched);
     }
     Some(segment)
 }

@@ -77,13 +77,17 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn owners(&self) -> impl Iterator<Item = OwnerEntry> + Clone + use<'a> {
-        let long = self.long;
-        let width = if long {
+    fn owner_bytes(&self) -> usize {
+        if self.long {
             OWNER_BYTES_LONG
         } else {
             OWNER_BYTES_SHORT
-        };
+        }
+    }
+
+    pub(crate) fn owners(&self) -> impl Iterator<Item = OwnerEntry> + Clone + use<'a> {
+        let long = self.long;
+        let width = self.owner_bytes();
         self.owners.chunks_exact(width).filter_map(move |bytes| {
             let mut cursor = Cursor(bytes);
             let owner = OwnerId(cursor.u64()?);
@@ -297,6 +301,36 @@ pub(crate) fn encode_message(
         out.extend_from_slice(part);
     }
     finish(out, start, salt);
+}
+
+/// Appends a message's record with only some of its owners, ascending. Gives whether all of those were among them.
+pub(crate) fn narrow(
+    out: &mut Vec<u8>,
+    position: LogPosition,
+    salt: u32,
+    message: &Message<'_>,
+    holders: &[OwnerId],
+) -> bool {
+    let mut flags = 0;
+    if message.transient {
+        flags |= FLAG_TRANSIENT;
+    }
+    if message.long {
+        flags |= FLAG_OWNERS_LONG;
+    }
+    let start = begin(out, position, KIND_MESSAGE, flags, holders.len() as u32);
+    put_u32(out, message.weight);
+    let mut found = 0;
+    let entries = message.owners.chunks_exact(message.owner_bytes());
+    for (entry, bytes) in message.owners().zip(entries) {
+        if holders.binary_search(&entry.owner).is_ok() {
+            out.extend_from_slice(bytes);
+            found += 1;
+        }
+    }
+    out.extend_from_slice(message.payload);
+    finish(out, start, salt);
+    found == holders.len()
 }
 
 /// What a record other than a message says, to be encoded.

@@ -11,12 +11,12 @@ use crate::keeper::Keeper;
 use crate::ledger::{Built, Part, Segment, Source};
 use crate::limits::{SEGMENTS_SMALL_MAX, segment_own_bytes, segment_small_bytes};
 use crate::log::Shared;
-use crate::record;
+use crate::record::{self, Body};
 use crate::segment::build::Build;
 use crate::segment::file::SegmentFile;
 use crate::segment::{self, IndexEntry};
 use crate::window::Window;
-use crate::{Damage, OwnerId, StorageError};
+use crate::{Damage, LogPosition, OwnerId, StorageError};
 
 /// That an owner holds a message, and where it lies until now.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,48 @@ impl Origin {
             name,
             salt,
         }
+    }
+
+    /// Puts the record of a hold to `out`, made one of the file with this salt, in which just these owners hold
+    /// it (ascending): a segment can be read again from its records alone.
+    fn copy_record(
+        &mut self,
+        hold: &Hold,
+        following: &[Hold],
+        holders: &[OwnerId],
+        salt: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let place = (hold.origin, hold.offset);
+        let following = following
+            .iter()
+            .filter(|next| (next.origin, next.offset) != place)
+            .map_while(|next| (next.origin == hold.origin).then_some((next.offset, next.length)));
+        let bytes = self.window.wanted(hold.offset, hold.length, following)?;
+        let record = record::decode(bytes, self.salt)
+            .filter(|record| record.position.0 == hold.position && record.length == hold.length);
+        let copied = match record.map(|record| record.body) {
+            Some(Body::Message(message)) if message.owners().count() == holders.len() => {
+                out.extend_from_slice(bytes);
+                record::resalt(out, self.salt, salt);
+                message
+                    .owners()
+                    .all(|entry| holders.binary_search(&entry.owner).is_ok())
+            }
+            Some(Body::Message(message)) => {
+                record::narrow(out, LogPosition(hold.position), salt, &message, holders)
+            }
+            _ => false,
+        };
+        if copied {
+            return Ok(());
+        }
+        Err(StorageError::Damaged(vec![Damage {
+            file: self.name.clone(),
+            offset: hold.offset,
+            what: "a message is damaged".to_owned(),
+            owners: holders.to_vec(),
+        }]))
     }
 }
 
@@ -290,47 +332,36 @@ fn divide(mut holds: Vec<Hold>, own_bytes: u64) -> Vec<Vec<Hold>> {
 fn copy(build: &mut Build, origins: &mut [Origin], holds: &[Hold]) -> Result<(), StorageError> {
     let salt = record::salt(build.number());
     let mut record_bytes = Vec::new();
-    let mut copied: Option<((u32, u64), u64)> = None;
+    // Where the last record was, and is now: those who share it follow each other.
+    let mut copied: Option<((u32, u64), (u64, u32))> = None;
     let mut rest = holds;
     while let Some((hold, following)) = rest.split_first() {
         rest = following;
         let place = (hold.origin, hold.offset);
-        let offset = match copied {
-            Some((before, offset)) if before == place => offset,
+        let (offset, length) = match copied {
+            Some((before, written)) if before == place => written,
             _ => {
                 let origin = origins
                     .get_mut(hold.origin as usize)
                     .expect("a hold names one of the origins");
-                let following = following
+                let sharing = following
                     .iter()
-                    .filter(|next| (next.origin, next.offset) != place)
-                    .map_while(|next| {
-                        (next.origin == hold.origin).then_some((next.offset, next.length))
-                    });
-                let bytes = origin.window.wanted(hold.offset, hold.length, following)?;
-                let whole = record::decode(bytes, origin.salt).is_some_and(|record| {
-                    record.position.0 == hold.position && record.length == hold.length
-                });
-                if !whole {
-                    return Err(StorageError::Damaged(vec![Damage {
-                        file: origin.name.clone(),
-                        offset: hold.offset,
-                        what: "a message is damaged".to_owned(),
-                        owners: vec![hold.owner],
-                    }]));
-                }
+                    .take_while(|next| (next.origin, next.offset) == place);
+                let holders: Vec<OwnerId> = std::iter::once(hold)
+                    .chain(sharing)
+                    .map(|hold| hold.owner)
+                    .collect();
                 record_bytes.clear();
-                record_bytes.extend_from_slice(bytes);
-                record::resalt(&mut record_bytes, origin.salt, salt);
-                let offset = build.put_record(&record_bytes)?;
-                copied = Some((place, offset));
-                offset
+                origin.copy_record(hold, following, &holders, salt, &mut record_bytes)?;
+                let written = (build.put_record(&record_bytes)?, record_bytes.len() as u32);
+                copied = Some((place, written));
+                written
             }
         };
         let entry = IndexEntry {
             position: hold.position,
             offset,
-            length: hold.length,
+            length,
             weight: hold.weight,
             transient: hold.transient,
         };
@@ -345,12 +376,7 @@ impl crate::ledger::Ledger {
         let segment = self.segments.get(&number);
         let parts = segment.into_iter().flat_map(|segment| &segment.parts);
         parts
-            .filter_map(|(owner, first)| {
-                let parts = &self.owners.get(owner)?.parts;
-                let at = parts.partition_point(|part| part.first < *first);
-                let part = parts.get(at).filter(|part| part.segment == number)?;
-                Some((*owner, part.clone()))
-            })
+            .filter_map(|span| Some((span.owner, self.part_at(number, span)?.clone())))
             .collect()
     }
 
@@ -362,8 +388,8 @@ impl crate::ledger::Ledger {
             owners.extend(
                 segment
                     .iter()
-                    .flat_map(|s| &s.parts)
-                    .map(|(owner, _)| *owner),
+                    .flat_map(|segment| &segment.parts)
+                    .map(|span| span.owner),
             );
         }
         let mut grouped = Vec::new();

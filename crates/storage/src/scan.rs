@@ -25,6 +25,18 @@ pub(crate) struct Scanned {
     pub(crate) damages: Vec<Damage>,
     /// Something was being written behind the end when the power went.
     pub(crate) torn: bool,
+    /// Behind the end stands that the next file was begun.
+    pub(crate) next_begun: bool,
+}
+
+/// What stands where a record is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Record,
+    /// The mark that the next file was begun.
+    NextBegun,
+    /// Nothing whole, or not what follows.
+    Nothing,
 }
 
 /// What a record starts with and no less: enough to know its length and kind.
@@ -34,9 +46,11 @@ const GUESS_BYTES: usize = 4096;
 
 /// Calls `apply` with each record (marks too) and its offset. After damage it goes on with the next whole
 /// record, so that all damage is found and a repair sees what is left.
+///
+/// `first`: the position of the first record; `None` where the header is lost, then that of the first whole one.
 pub(crate) fn scan(
     number: u64,
-    first: LogPosition,
+    first: Option<LogPosition>,
     file: Arc<dyn DiskFile>,
     end: End,
     apply: &mut dyn FnMut(&Record<'_>, u64),
@@ -49,21 +63,39 @@ pub(crate) fn scan(
         End::At(at) => at.min(bytes),
         End::Open => bytes,
     };
-    let mut window = Window::new(name.clone(), file, limit);
+    let mut window = Window::new(name.clone(), Arc::clone(&file), limit);
     let salt = record::salt(number);
     let mut scanned = Scanned {
         end: log_file::HEADER_BYTES as u64,
-        next: first.0,
+        next: first.map_or(0, |first| first.0),
         damages: Vec::new(),
         torn: false,
+        next_begun: false,
     };
+    if first.is_none() {
+        match next_whole(&mut window, salt, scanned.end - 8, None)? {
+            Some((offset, position)) => (scanned.end, scanned.next) = (offset, position),
+            None => return Ok(scanned),
+        }
+    }
     loop {
         let offset = scanned.end;
         if end == End::At(offset) {
+            let mut behind = [0; record::MARK_BYTES];
+            if offset + behind.len() as u64 <= bytes {
+                let read = file.read_at(offset, &mut behind);
+                read.map_err(|error| StorageError::disk(&name, error))?;
+                scanned.next_begun = is_next_begun(record::decode(&behind, salt), number);
+            }
             return Ok(scanned);
         }
-        if step(&mut window, salt, &mut scanned, apply)? {
-            continue;
+        match step(&mut window, number, &mut scanned, apply)? {
+            Due::Record => continue,
+            Due::NextBegun => {
+                scanned.next_begun = true;
+                return Ok(scanned);
+            }
+            Due::Nothing => {}
         }
         let head = window.ahead(offset, GUESS_BYTES)?;
         let expected = record::peek_position(head) == Some(scanned.next);
@@ -93,39 +125,47 @@ pub(crate) fn scan(
             }
         }
         // Go on behind the damage, with the next record that fits.
-        match next_whole(&mut window, salt, offset, scanned.next)? {
+        match next_whole(&mut window, salt, offset, Some(scanned.next))? {
             Some((offset, position)) => (scanned.end, scanned.next) = (offset, position),
             None => return Ok(scanned),
         }
     }
 }
 
-/// One record. Gives whether there was a whole one with the position that was due.
+fn is_next_begun(record: Option<Record<'_>>, number: u64) -> bool {
+    let body = record.map(|record| record.body);
+    matches!(body, Some(Body::Mark { file, .. }) if file == number + 1)
+}
+
+/// Takes one record, if there is a whole one with the position that is due.
 fn step(
     window: &mut Window,
-    salt: u32,
+    number: u64,
     scanned: &mut Scanned,
     apply: &mut dyn FnMut(&Record<'_>, u64),
-) -> Result<bool, StorageError> {
+) -> Result<Due, StorageError> {
     let head = window.ahead(scanned.end, PEEK_BYTES)?;
     let Some(length) = record::peek_length(head) else {
-        return Ok(false);
+        return Ok(Due::Nothing);
     };
     if record::peek_position(head) != Some(scanned.next)
         || scanned.end + u64::from(length) > window.end()
     {
-        return Ok(false);
+        return Ok(Due::Nothing);
     }
     let bytes = window.ahead(scanned.end, length as usize)?;
-    let Some(record) = record::decode(bytes, salt) else {
-        return Ok(false);
+    let Some(record) = record::decode(bytes, record::salt(number)) else {
+        return Ok(Due::Nothing);
     };
+    match record.body {
+        Body::Mark { .. } if is_next_begun(Some(record), number) => return Ok(Due::NextBegun),
+        Body::Mark { file, .. } if file != number => return Ok(Due::Nothing),
+        Body::Mark { .. } => {}
+        _ => scanned.next += 1,
+    }
     apply(&record, scanned.end);
     scanned.end += u64::from(length);
-    if !matches!(record.body, Body::Mark { .. }) {
-        scanned.next += 1;
-    }
-    Ok(true)
+    Ok(Due::Record)
 }
 
 /// Whether anything was ever written to the file with this number.
@@ -162,10 +202,11 @@ fn synced_later(
         if record::may_be_mark(bytes)
             && let Some(record) = record::decode(bytes, salt)
             && let Body::Mark { file, synced_bytes } = record.body
-            && file == number
+            && (file == number || file == number + 1)
         {
             later.any = true;
-            later.beyond = synced_bytes > place;
+            // Before the next file was begun, all of this one was synced.
+            later.beyond = file > number || synced_bytes > place;
             if later.beyond {
                 return Ok(later);
             }
@@ -175,18 +216,25 @@ fn synced_later(
     Ok(later)
 }
 
-/// The next whole record behind a place whose position is not below the one that was due.
+/// The next whole record behind a place, whose position follows the one that was due there by no more than what
+/// the bytes between can have held. `due` is `None` where nothing is known of it.
 fn next_whole(
     window: &mut Window,
     salt: u32,
     place: u64,
-    due: u64,
+    due: Option<u64>,
 ) -> Result<Option<(u64, u64)>, StorageError> {
     let mut offset = place + 8;
     while offset < window.end() {
         let head = window.ahead(offset, PEEK_BYTES)?;
+        let lost_max = (offset - place) / record::HEADER_BYTES as u64;
+        let fits = |position: u64| {
+            due.map_or(position > 0, |due| {
+                due <= position && position - due <= lost_max
+            })
+        };
         if let Some(length) = record::peek_length(head)
-            && record::peek_position(head).is_some_and(|position| position >= due)
+            && record::peek_position(head).is_some_and(fits)
             && offset + u64::from(length) <= window.end()
         {
             let bytes = window.ahead(offset, length as usize)?;

@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 
 use crate::disk::DiskFile;
 use crate::error::is_full;
-use crate::limits::BUFFER_BYTES_KEPT;
+use crate::limits::{BUFFER_BYTES_KEPT, MARKS_ROOM_BYTES, SECTOR_BYTES};
 use crate::log::{Chunk, DeliberateFault, Durability, Inner, Shared};
 use crate::log_file::{self, Header, Make, MakeError};
-use crate::{LogPosition, StorageError};
+use crate::{LogPosition, StorageError, record};
 
 /// What the writer alone knows.
 pub(crate) struct Writer {
@@ -135,12 +135,14 @@ impl Shared {
                 number: chunk.file,
                 first: LogPosition(chunk.first_position),
                 previous_end,
+                bytes: (self.options.log_file_bytes).max(chunk.end() + MARKS_ROOM_BYTES),
             },
-            bytes: self.options.log_file_bytes.max(chunk.end()),
             spare: self.spares.lock().pop(),
             sync_names: self.options.deliberate_fault != DeliberateFault::SkipNameSync,
         };
-        writer.file = log_file::make(&*self.disk, &make)?;
+        let file = log_file::make(&*self.disk, &make)?;
+        log_file::mark_next(&*writer.file, writer.number, previous_end, &make.header)?;
+        writer.file = file;
         writer.number = chunk.file;
         Ok(())
     }
@@ -185,12 +187,15 @@ impl Shared {
     pub(crate) fn mark_idle(&self) {
         let mut inner = self.inner.lock();
         let synced = (inner.file, inner.file_bytes);
-        let fits =
-            inner.file_bytes + crate::record::MARK_BYTES as u64 <= self.options.log_file_bytes;
-        if inner.waiting_bytes > 0 || inner.synced != synced || !fits || inner.failed {
+        if inner.waiting_bytes > 0 || inner.synced != synced || inner.failed {
             return;
         }
+        let sector = SECTOR_BYTES as u64;
+        let other_sector = inner.file_bytes.next_multiple_of(sector);
         inner.open_chunk(None);
+        while inner.file_bytes < other_sector + record::MARK_BYTES as u64 {
+            inner.repeat_mark();
+        }
         drop(inner);
         self.write_step();
     }

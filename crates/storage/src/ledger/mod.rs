@@ -24,9 +24,11 @@ use crate::segment::DirectoryEntry;
 pub(crate) use delivered::DeliveredRuns;
 pub(crate) use file_index::{FileIndex, Place, Shared};
 
+type Owners = HashMap<OwnerId, Owner, foldhash::fast::FixedState>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) owners: HashMap<OwnerId, Owner, foldhash::fast::FixedState>,
+    pub(crate) owners: Owners,
     /// Log files that have not retired, oldest first; the last is the one that grows.
     pub(crate) files: VecDeque<FileIndex>,
     pub(crate) segments: BTreeMap<u64, Segment>,
@@ -74,8 +76,8 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     pub(crate) footer_crc: u32,
     pub(crate) record_bytes: u64,
-    /// Owner and first position of each of its parts, in the order of its directory.
-    pub(crate) parts: Vec<(OwnerId, u64)>,
+    /// Each of its parts, in the order of its directory.
+    pub(crate) parts: Vec<Span>,
     pub(crate) messages: u64,
     pub(crate) live_messages: u64,
     /// Parts of which something is released.
@@ -86,6 +88,14 @@ pub(crate) struct Segment {
     pub(crate) live_bytes: u64,
     /// Releases since.
     pub(crate) changed: u64,
+}
+
+/// Which part of a segment: whose, and from where to where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) owner: OwnerId,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 /// A segment that was written, before the ledger knows it.
@@ -206,11 +216,30 @@ impl Ledger {
         not_alive
     }
 
-    /// The same for runs out of a record.
+    /// The same for runs out of a record, while it is replayed. A run costs what the owner has in it, whatever
+    /// its length.
     pub(crate) fn release_runs(&mut self, owner: OwnerId, runs: impl Iterator<Item = (u64, u64)>) {
-        let end = self.files.back().map_or(0, FileIndex::end);
-        let positions = runs.flat_map(|(first, last)| first..=last.min(end));
-        self.release(owner, positions);
+        debug_assert!(self.replaying);
+        let mut in_log = Vec::new();
+        let Some(state) = self.owners.get_mut(&owner) else {
+            return;
+        };
+        for (first, last) in runs {
+            let at = state.parts.partition_point(|part| part.last < first);
+            for part in state.parts.iter_mut().skip(at) {
+                if last < part.first {
+                    break;
+                }
+                part.release_range(first, last);
+            }
+            if !state.delivered.is_empty() {
+                state.delivered.remove(first, last);
+            }
+            let start = state.log.partition_point(|position| *position < first);
+            let positions = state.log.iter().skip(start).copied();
+            in_log.extend(positions.take_while(|position| *position <= last));
+        }
+        self.release(owner, in_log.into_iter());
     }
 
     pub(crate) fn note_delivered(
@@ -335,11 +364,11 @@ impl Ledger {
             Source::Segments(numbers) => {
                 for number in numbers {
                     let segment = self.segments.remove(number);
-                    for (owner, first) in segment.iter().flat_map(|segment| &segment.parts) {
-                        if let Some(state) = self.owners.get_mut(owner) {
+                    for span in segment.iter().flat_map(|segment| &segment.parts) {
+                        if let Some(state) = self.owners.get_mut(&span.owner) {
                             state
                                 .parts
-                                .retain(|p| p.segment != *number || p.first != *first);
+                                .retain(|p| p.segment != *number || p.first != span.first);
                         }
                     }
                 }
@@ -381,7 +410,11 @@ impl Ledger {
                 released: (gone > 0).then(|| Box::new(released)),
             };
             let part = part.with_members(built_part.positions.iter().copied());
-            segment.parts.push((owner, first));
+            segment.parts.push(Span {
+                owner,
+                first,
+                last: part.last,
+            });
             segment.messages += u64::from(messages);
             segment.live_messages += u64::from(messages);
             segment.note_released(part.index, gone, part.live == 0);
@@ -427,10 +460,9 @@ impl Ledger {
             state.parts.retain(|part| part.live > 0);
         }
         for (number, segment) in &mut self.segments {
-            for (index, (owner, first)) in segment.parts.clone().iter().enumerate() {
-                let parts = self.owners.get(owner).map_or(&[][..], |state| &state.parts);
-                let at = parts.partition_point(|part| part.first < *first);
-                let part = parts.get(at).filter(|part| part.segment == *number);
+            for index in 0..segment.parts.len() {
+                let span = segment.parts.get(index);
+                let part = span.and_then(|span| part_at(&self.owners, *number, span));
                 segment.live_messages += u64::from(part.map_or(0, |part| part.live));
                 if part.is_none_or(|part| part.released.is_some()) {
                     segment.touched.insert(index as u32);
@@ -441,6 +473,11 @@ impl Ledger {
             }
             segment.changed = segment.messages - segment.live_messages;
         }
+    }
+
+    /// A part, if anything of it is alive.
+    pub(crate) fn part_at(&self, segment: u64, span: &Span) -> Option<&Part> {
+        part_at(&self.owners, segment, span)
     }
 
     /// Asserts what must always hold. For tests; it visits everything.
@@ -477,6 +514,12 @@ impl Ledger {
 fn in_log(files: &VecDeque<FileIndex>, position: u64, owner: OwnerId) -> bool {
     let file = files.iter().rev().find(|file| file.first <= position);
     file.is_some_and(|file| file.find(position, owner).is_some())
+}
+
+fn part_at<'a>(owners: &'a Owners, segment: u64, span: &Span) -> Option<&'a Part> {
+    let parts = &owners.get(&span.owner)?.parts;
+    let at = parts.partition_point(|part| part.first < span.first);
+    parts.get(at).filter(|part| part.segment == segment)
 }
 
 fn release_in_part(
@@ -662,6 +705,13 @@ impl Part {
         self.has(distance) && self.released.get_or_insert_default().insert(distance)
     }
 
+    fn release_range(&mut self, first: u64, last: u64) {
+        let first = first.max(self.first) - self.first;
+        let last = last.min(self.last) - self.first;
+        let released = self.released.get_or_insert_default();
+        released.insert_range(first as u32..=last as u32);
+    }
+
     /// Releases all but the kept ones. Gives how many those are.
     fn keep_only(&mut self, keep: &[(u64, u64)]) -> u32 {
         let mut kept = RoaringBitmap::new();
@@ -670,11 +720,15 @@ impl Part {
             if *first > self.last {
                 break;
             }
-            for position in *first.max(&self.first)..=*last.min(&self.last) {
-                if self.holds(position) {
-                    kept.insert((position - self.first) as u32);
-                }
-            }
+            let first = first.max(&self.first) - self.first;
+            let last = last.min(&self.last) - self.first;
+            kept.insert_range(first as u32..=last as u32);
+        }
+        if let Some(members) = &self.members {
+            kept &= &**members;
+        }
+        if let Some(released) = &self.released {
+            kept -= &**released;
         }
         let kept_len = kept.len() as u32;
         let mut released = RoaringBitmap::new();

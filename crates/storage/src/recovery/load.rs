@@ -8,8 +8,8 @@ use roaring::RoaringBitmap;
 
 use super::{RecoveredOwner, TornTail};
 use crate::disk::Disk;
-use crate::ledger::{Ledger, Part, Segment};
-use crate::manifest::{self, Manifest, Released, SegmentState};
+use crate::ledger::{Ledger, Part, Segment, Span};
+use crate::manifest::{self, Manifest, SegmentState};
 use crate::segment::file::SegmentFile;
 use crate::segment::{self, DirectoryEntry, IndexEntry};
 use crate::{Damage, LogPosition, OwnerId, StorageError, log_file};
@@ -153,20 +153,28 @@ impl Loaded {
             ));
         }
         let directory = file.directory()?;
-        let touched: BTreeMap<u32, &Released> = state
+        let alien = || {
+            let what = "the manifest releases what no part of it has";
+            StorageError::damaged(segment::name(state.number), 0, what)
+        };
+        let mut touched: BTreeMap<(OwnerId, u64), &[(u64, u64)]> = state
             .touched
             .iter()
-            .map(|(part, released)| (*part, released))
+            .map(|touched| ((touched.owner, touched.first), &touched.runs[..]))
             .collect();
         let record_bytes = file.footer.records_end - segment::HEADER_BYTES as u64;
         let mut segment = Segment::new(file.footer.file_bytes, file.footer_crc, record_bytes);
         for (index, entry) in directory.iter().enumerate() {
             let index = index as u32;
-            segment.parts.push((entry.owner, entry.first));
+            segment.parts.push(Span {
+                owner: entry.owner,
+                first: entry.first,
+                last: entry.last,
+            });
             segment.messages += u64::from(entry.messages);
-            let released = match touched.get(&index) {
-                Some(Released::All) => continue,
-                Some(Released::Runs(runs)) => Some(released_set(entry, runs)?),
+            let released = match touched.remove(&(entry.owner, entry.first)) {
+                Some([all]) if *all == (entry.first, entry.last) => continue,
+                Some(runs) => Some(released_set(entry, runs).ok_or_else(alien)?),
                 None if entry.transient > 0 => Some(RoaringBitmap::new()),
                 None => None,
             };
@@ -178,6 +186,9 @@ impl Loaded {
                 .or_default()
                 .parts
                 .push(part);
+        }
+        if !touched.is_empty() {
+            return Err(alien());
         }
         self.ledger.segments.insert(state.number, segment);
         Ok(())
@@ -270,18 +281,14 @@ impl Loaded {
     }
 }
 
-fn released_set(
-    entry: &DirectoryEntry,
-    runs: &[(u64, u64)],
-) -> Result<RoaringBitmap, StorageError> {
+fn released_set(entry: &DirectoryEntry, runs: &[(u64, u64)]) -> Option<RoaringBitmap> {
     let mut released = RoaringBitmap::new();
     for (first, last) in runs {
         if *first < entry.first || entry.last < *last {
-            let what = "it releases what no part has";
-            return Err(StorageError::damaged(manifest::NAME, 0, what));
+            return None;
         }
         let distance = |position: u64| (position - entry.first) as u32;
         released.insert_range(distance(*first)..=distance(*last));
     }
-    Ok(released)
+    Some(released)
 }

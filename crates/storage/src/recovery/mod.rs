@@ -82,7 +82,8 @@ pub(crate) fn begin(
     if loaded.fresh {
         loaded.manifest.write(&*disk)?;
     }
-    if let Some((number, _)) = loaded.newest {
+    let mut newest = None;
+    if let Some((number, end)) = loaded.newest {
         // What was read may so far be only in the system's cache, and the next header vouches for it.
         let name = log_file::name(number);
         let file = disk
@@ -90,6 +91,7 @@ pub(crate) fn begin(
             .map_err(|error| StorageError::disk(&name, error))?;
         file.sync()
             .map_err(|error| StorageError::disk(&name, error))?;
+        newest = Some((file, number, end));
     }
     let (number, previous_end) = match loaded.newest {
         Some((newest, end)) => (newest + 1, end),
@@ -100,14 +102,25 @@ pub(crate) fn begin(
             number,
             first: LogPosition(loaded.next_position),
             previous_end,
+            bytes: options.log_file_bytes,
         },
-        bytes: options.log_file_bytes,
         spare: None,
         sync_names: true,
     };
-    let file = log_file::make(&*disk, &make).map_err(|error| match error {
+    let begun = log_file::make(&*disk, &make).and_then(|file| {
+        if let Some((newest, number, end)) = newest {
+            log_file::mark_next(&*newest, number, end, &make.header)?;
+        }
+        Ok(file)
+    });
+    let file = begun.map_err(|error| match error {
         MakeError::Again(error) | MakeError::Fatal(error) => error,
     })?;
+    if loaded.manifest.sequence == 1 {
+        // From now on a directory without its log file is damaged, and not one whose making was cut short.
+        loaded.manifest.sequence += 1;
+        loaded.manifest.write(&*disk)?;
+    }
     loaded
         .ledger
         .files

@@ -1,16 +1,57 @@
 //! Replaying the log files that have not retired: the only messages that an open reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::TornTail;
 use super::load::Loaded;
-use crate::StorageError;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::ledger::{FileIndex, Ledger, Place};
 use crate::log_file::{self, HEADER_BYTES, Header};
 use crate::record::{Body, Record};
 use crate::scan::{self, End};
+use crate::{LogPosition, StorageError};
+
+/// A log file that is there.
+struct Found {
+    number: u64,
+    /// Or what is wrong with it.
+    header: Result<Header, &'static str>,
+    file: Arc<dyn DiskFile>,
+    bytes: u64,
+}
+
+impl Found {
+    fn open(disk: &dyn Disk, number: u64) -> Result<Self, StorageError> {
+        let name = log_file::name(number);
+        let failed = |error| StorageError::disk(&name, error);
+        let file = disk.open(&name).map_err(failed)?;
+        let bytes = file.bytes().map_err(failed)?;
+        let mut head = vec![0; HEADER_BYTES.min(bytes as usize)];
+        file.read_at(0, &mut head).map_err(failed)?;
+        let header = Header::decode(&head).and_then(|header| {
+            if header.number == number {
+                Ok(header)
+            } else {
+                Err("it is another file")
+            }
+        });
+        Ok(Found {
+            number,
+            header,
+            file,
+            bytes,
+        })
+    }
+
+    /// What is wrong with it, if anything is that shows without reading on.
+    fn sound(&self) -> Result<(), &'static str> {
+        if self.bytes < self.header?.bytes {
+            return Err("it is cut off");
+        }
+        Ok(())
+    }
+}
 
 impl Loaded {
     pub(super) fn load_logs(
@@ -19,88 +60,77 @@ impl Loaded {
         logs: &BTreeSet<u64>,
     ) -> Result<(), StorageError> {
         let first_log = self.manifest.first_log;
-        let mut headers = BTreeMap::new();
+        let mut files = Vec::new();
+        let mut not_begun = None;
         for number in logs.range(first_log..) {
-            let name = log_file::name(*number);
-            let file = disk
-                .open(&name)
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let bytes = file
-                .bytes()
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let mut head = vec![0; HEADER_BYTES.min(bytes as usize)];
-            file.read_at(0, &mut head)
-                .map_err(|error| StorageError::disk(&name, error))?;
-            let header = Header::decode(&head).and_then(|header| {
-                if header.number == *number {
-                    Ok(header)
-                } else {
-                    Err("it is another file")
+            let found = Found::open(disk, *number)?;
+            if let Err(what) = found.sound() {
+                let newest = logs.last() == Some(number);
+                if newest && !scan::has_mark(*number, Arc::clone(&found.file))? {
+                    not_begun = Some(what);
+                    continue;
                 }
-            });
-            match header {
-                Ok(header) => {
-                    headers.insert(*number, (header, file));
-                }
-                Err(what) => {
-                    let newest = logs.last() == Some(number);
-                    if newest && !scan::has_mark(*number, Arc::clone(&file))? {
-                        continue;
-                    }
-                    self.damaged(name, 0, what);
-                }
+                let offset = found.header.map_or(0, |_| found.bytes);
+                self.damaged(log_file::name(*number), offset, what);
             }
+            files.push(found);
         }
-        let Some(newest) = headers.keys().last().copied() else {
-            // The first file of a directory is made right after its manifest; any other is there before a
-            // manifest names it.
-            if !self.fresh && self.manifest.sequence > 1 && self.damages.is_empty() {
-                self.damaged(log_file::name(first_log), 0, "it is missing");
+        // The first file of a directory is made right after its manifest; any other is there before a manifest
+        // names it, and before its predecessor says that it is.
+        let mut due = first_log;
+        let mut next_begun = !self.fresh && self.manifest.sequence > 1;
+        for (index, found) in files.iter().enumerate() {
+            if due < found.number {
+                self.damaged(log_file::name(due), 0, "it is missing");
             }
-            return Ok(());
-        };
-        for number in first_log..=newest {
-            let Some((header, file)) = headers.get(&number) else {
-                if !logs.contains(&number) {
-                    self.damaged(log_file::name(number), 0, "it is missing");
-                }
-                continue;
+            let next = files.get(index + 1);
+            let next = next.filter(|next| next.number == found.number + 1);
+            let end = match (next.map(|next| &next.header), self.manifest.clean) {
+                (Some(Ok(next)), _) => End::At(next.previous_end),
+                (_, Some((clean, end))) if clean == found.number => End::At(end),
+                _ => End::Open,
             };
-            let end = match headers.get(&(number + 1)) {
-                Some((next, _)) => End::At(next.previous_end),
-                None => match self.manifest.clean {
-                    Some((clean, end)) if clean == number => End::At(end),
-                    _ => End::Open,
-                },
-            };
-            self.load_log(header, Arc::clone(file), end)?;
+            next_begun = self.load_log(found, end)?;
+            due = found.number + 1;
+        }
+        if next_begun {
+            self.damaged(log_file::name(due), 0, not_begun.unwrap_or("it is missing"));
         }
         Ok(())
     }
 
-    fn load_log(
-        &mut self,
-        header: &Header,
-        file: Arc<dyn crate::disk::DiskFile>,
-        end: End,
-    ) -> Result<(), StorageError> {
-        let number = header.number;
-        let first_file = number == self.manifest.first_log;
-        if !first_file && header.first.0 != self.next_position && self.damages.is_empty() {
-            self.damaged(
-                log_file::name(number),
-                16,
-                "it does not go on where the one before ended",
-            );
+    /// Gives whether it says that the next file was begun.
+    fn load_log(&mut self, found: &Found, end: End) -> Result<bool, StorageError> {
+        let number = found.number;
+        let mut first = match &found.header {
+            Ok(header) => Some(header.first),
+            // What came before says where it begins, if there was anything.
+            Err(_) => (!self.ledger.files.is_empty()).then_some(LogPosition(self.next_position)),
+        };
+        if let Ok(header) = &found.header {
+            let first_file = number == self.manifest.first_log;
+            if !first_file && header.first.0 != self.next_position && self.damages.is_empty() {
+                let what = "it does not go on where the one before ended";
+                self.damaged(log_file::name(number), 16, what);
+            }
+            // Where a file before is damaged, more may have been recovered than this one knows of.
+            first = first.max(Some(LogPosition(self.next_position)).filter(|_| !first_file));
         }
-        self.next_position = header.first.0.max(self.next_position);
-        self.ledger
-            .files
-            .push_back(FileIndex::new(number, self.next_position));
+        self.next_position = first.map_or(self.next_position, |first| first.0);
+        let index = FileIndex::new(number, self.next_position);
+        self.ledger.files.push_back(index);
+        let mut known = first.is_some();
         let ledger = &mut self.ledger;
-        let mut scanned = scan::scan(number, header.first, file, end, &mut |record, offset| {
+        let mut apply = |record: &Record<'_>, offset: u64| {
+            if !std::mem::replace(&mut known, true)
+                && let Some(file) = ledger.files.back_mut()
+            {
+                file.first = record.position.0;
+            }
             apply(ledger, record, offset);
-        })?;
+        };
+        let file = Arc::clone(&found.file);
+        let mut scanned = scan::scan(number, first, file, end, &mut apply)?;
         self.next_position = self.next_position.max(scanned.next);
         self.damages.append(&mut scanned.damages);
         if scanned.torn {
@@ -112,7 +142,7 @@ impl Loaded {
         self.newest = Some((number, scanned.end));
         self.log_ends.push((number, scanned.end));
         self.clean = self.manifest.clean == self.newest;
-        Ok(())
+        Ok(scanned.next_begun)
     }
 
     pub(super) fn apply_delivered(&mut self) {

@@ -8,6 +8,7 @@ pub(crate) mod file;
 
 use crate::OwnerId;
 use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, put_varint, set_u32, unzigzag, zigzag};
+use crate::limits::POSITION_MAX;
 
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const FOOTER_BYTES: usize = 64;
@@ -94,7 +95,8 @@ impl DirectoryEntry {
         let possible = entry.messages > 0
             && entry.transient <= entry.messages
             && u64::from(entry.messages) - 1 <= span
-            && u32::try_from(span).is_ok();
+            && u32::try_from(span).is_ok()
+            && entry.last <= POSITION_MAX;
         possible.then_some(entry)
     }
 }
