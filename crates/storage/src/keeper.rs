@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::ledger::{Built, Shared as Fan, Source};
 use crate::limits::RETIRE_ENTRIES_A_LOCK;
 use crate::log::{Inner, Shared};
-use crate::manifest::{Manifest, OwnerDelivered, SegmentState, Touched};
+use crate::manifest::Manifest;
 use crate::rewrite::{Hold, Origin};
 use crate::{LogPosition, OwnerId, StorageError, log_file, record, segment};
 
@@ -163,7 +163,7 @@ impl Shared {
         keeper: &mut Keeper,
         clean: Option<(u64, u64)>,
     ) -> Result<(), StorageError> {
-        let mut manifest = self.inner.lock().snapshot();
+        let mut manifest = self.inner.lock().ledger.prune_delivered().snapshot();
         // It must not know of a release that the log could still lose.
         self.sync_all()?;
         manifest.sequence = keeper.sequence + 1;
@@ -215,59 +215,5 @@ impl Shared {
         result.inspect_err(|error| {
             self.fail(error);
         })
-    }
-}
-
-impl Inner {
-    /// What the manifest says of segments and deliveries.
-    fn snapshot(&mut self) -> Manifest {
-        let mut segments = Vec::with_capacity(self.ledger.segments.len());
-        for (number, segment) in &self.ledger.segments {
-            let mut touched = Vec::new();
-            for index in &segment.touched {
-                let Some(span) = segment.parts.get(index as usize) else {
-                    continue;
-                };
-                let runs = match self.ledger.part_at(*number, span) {
-                    Some(part) if !segment.dead.contains(index) => part.released_runs(),
-                    _ => vec![(span.first, span.last)],
-                };
-                touched.push(Touched {
-                    owner: span.owner,
-                    first: span.first,
-                    runs,
-                });
-            }
-            segments.push(SegmentState {
-                number: *number,
-                bytes: segment.bytes,
-                footer_crc: segment.footer_crc,
-                touched,
-            });
-        }
-        Manifest {
-            segments,
-            delivered: self.delivered(),
-            ..Manifest::default()
-        }
-    }
-
-    fn delivered(&mut self) -> Vec<OwnerDelivered> {
-        let mut all = Vec::new();
-        for (owner, state) in &mut self.ledger.owners {
-            if state.delivered.is_empty() {
-                continue;
-            }
-            // What is released from the front needs no note any more.
-            match state.first() {
-                Some(first) if !state.is_empty() => state.delivered.remove(0, first - 1),
-                _ => state.delivered.clear(),
-            }
-            if !state.delivered.is_empty() {
-                all.push((*owner, state.delivered.iter().collect()));
-            }
-        }
-        all.sort_unstable_by_key(|(owner, _)| *owner);
-        all
     }
 }

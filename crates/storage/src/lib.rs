@@ -25,6 +25,8 @@ mod append;
 mod bytes;
 pub mod disk;
 mod error;
+mod examine;
+mod inspect;
 mod keeper;
 mod ledger;
 mod limits;
@@ -34,8 +36,10 @@ mod manifest;
 mod read;
 mod record;
 mod recovery;
+mod repair;
 mod rewrite;
 mod running;
+mod salvage;
 mod scan;
 mod segment;
 mod window;
@@ -43,11 +47,16 @@ mod writer;
 
 pub use append::{Append, Batch, OwnerEntry, Refused};
 pub use error::{Damage, StorageError};
+pub use inspect::{FileKind, InspectedFile, InspectedOwner, Inspection, inspect};
 pub use limits::{READ_BLOCK_BYTES, RECORD_BYTES_MAX};
 pub use log::{DeliberateFault, Durability, Log, Options, Usage, Waker};
 pub use read::{ReadLimit, Stored};
 pub use recovery::{RecoveredOwner, Recovery, TornTail};
+pub use repair::{REPORT_NAME, Repaired, repair};
 pub use running::Running;
+
+/// The log's directory in the broker's data directory.
+pub const DIRECTORY: &str = "messages";
 
 /// Where a record stands in the node's log: 1, 2, 3 ..., one a record. 0 is no position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -8,6 +8,9 @@ use crate::record::MARK_BYTES;
 /// The unit that a medium writes whole or not at all (docs/formats/log.md, assumption 1).
 pub(crate) const SECTOR_BYTES: usize = 512;
 
+/// The largest owner number: the ledger uses the bit above.
+pub(crate) const OWNER_MAX: u64 = (1 << 63) - 1;
+
 /// No position is larger: at a million a second it is reached in a hundred thousand years.
 pub(crate) const POSITION_MAX: u64 = 1 << 62;
 

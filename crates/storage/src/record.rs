@@ -9,7 +9,7 @@
 
 use crate::append::{Append, OwnerEntry};
 use crate::bytes::{Cursor, crc32c, put_u32, put_u64, put_varint, set_u32};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{OWNER_MAX, RECORD_BYTES_MAX};
 use crate::{LogPosition, OwnerId};
 
 pub(crate) const HEADER_BYTES: usize = 24;
@@ -83,6 +83,16 @@ impl<'a> Message<'a> {
         } else {
             OWNER_BYTES_SHORT
         }
+    }
+
+    /// Whether no owner stands in it twice, which nobody writes.
+    pub(crate) fn owners_differ(&self) -> bool {
+        if self.owners.len() <= self.owner_bytes() {
+            return true;
+        }
+        let mut owners: Vec<OwnerId> = self.owners().map(|entry| entry.owner).collect();
+        owners.sort_unstable();
+        owners.is_sorted_by(|a, b| a < b)
     }
 
     pub(crate) fn owners(&self) -> impl Iterator<Item = OwnerEntry> + Clone + use<'a> {
@@ -199,6 +209,11 @@ pub(crate) fn may_be_mark(bytes: &[u8]) -> bool {
     peek_length(bytes) == Some(MARK_BYTES as u32) && bytes.get(16) == Some(&KIND_MARK)
 }
 
+/// Whether the header at the front is of a message.
+pub(crate) fn may_be_message(bytes: &[u8]) -> bool {
+    bytes.get(16) == Some(&KIND_MESSAGE)
+}
+
 fn length_is_possible(length: u32) -> bool {
     length.is_multiple_of(8) && (HEADER_BYTES as u32..=RECORD_BYTES_MAX).contains(&length)
 }
@@ -219,13 +234,17 @@ fn decode_body<'a>(kind: u8, flags: u8, count: u32, body: &mut Cursor<'a>) -> Op
                 OWNER_BYTES_SHORT
             };
             let weight = body.u32()?;
-            Body::Message(Message {
+            let message = Message {
                 transient: flags & FLAG_TRANSIENT != 0,
                 weight,
                 long,
                 owners: body.take((count as usize).checked_mul(width)?)?,
                 payload: body.0,
-            })
+            };
+            if count == 0 || message.owners().any(|entry| entry.owner.0 > OWNER_MAX) {
+                return None;
+            }
+            Body::Message(message)
         }
         KIND_RELEASE => Body::Release {
             owner: OwnerId(body.u64()?),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::keeper::Keeper;
 use crate::ledger::{Built, Part, Segment, Source};
 use crate::limits::{SEGMENTS_SMALL_MAX, segment_own_bytes, segment_small_bytes};
@@ -94,39 +94,51 @@ impl Origin {
     }
 }
 
+/// Writes segments with these messages, numbered from `next_segment` on. On failure nothing of them is left.
+pub(crate) fn build(
+    disk: &dyn Disk,
+    log_file_bytes: u64,
+    next_segment: &mut u64,
+    mut origins: Vec<Origin>,
+    holds: Vec<Hold>,
+) -> Result<Vec<Built>, StorageError> {
+    let own_bytes = segment_own_bytes(log_file_bytes);
+    let mut begun = Vec::new();
+    let mut built = Vec::new();
+    for holds in divide(holds, own_bytes) {
+        let number = *next_segment;
+        *next_segment += 1;
+        begun.push(number);
+        let result = Build::start(disk, number).and_then(|mut build| {
+            copy(&mut build, &mut origins, &holds)?;
+            build.finish()
+        });
+        match result {
+            Ok(segment) => built.push(segment),
+            Err(error) => {
+                for number in begun {
+                    // What is left of it is removed at the next open.
+                    let _ = disk.remove(&segment::name(number));
+                }
+                return Err(error);
+            }
+        }
+    }
+    let named = disk.sync_names();
+    named.map_err(|error| StorageError::disk("the directory", error))?;
+    Ok(built)
+}
+
 impl Shared {
-    /// Writes segments with these messages. On failure nothing of them is left.
     pub(crate) fn build(
         &self,
         keeper: &mut Keeper,
-        mut origins: Vec<Origin>,
+        origins: Vec<Origin>,
         holds: Vec<Hold>,
     ) -> Result<Vec<Built>, StorageError> {
-        let own_bytes = segment_own_bytes(self.options.log_file_bytes);
-        let mut begun = Vec::new();
-        let mut built = Vec::new();
-        for holds in divide(holds, own_bytes) {
-            let number = keeper.next_segment;
-            keeper.next_segment += 1;
-            begun.push(number);
-            let result = Build::start(&*self.disk, number).and_then(|mut build| {
-                copy(&mut build, &mut origins, &holds)?;
-                build.finish()
-            });
-            match result {
-                Ok(segment) => built.push(segment),
-                Err(error) => {
-                    for number in begun {
-                        // What is left of it is removed at the next open.
-                        let _ = self.disk.remove(&segment::name(number));
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        let named = self.disk.sync_names();
-        named.map_err(|error| StorageError::disk("the directory", error))?;
-        Ok(built)
+        let log_file_bytes = self.options.log_file_bytes;
+        let next_segment = &mut keeper.next_segment;
+        build(&*self.disk, log_file_bytes, next_segment, origins, holds)
     }
 
     /// Looks for what can be gained in segments; does one thing.
@@ -262,11 +274,7 @@ impl Shared {
                 }
             }
         }
-        holds.sort_unstable_by_key(|hold| (hold.origin, hold.offset));
-        for same in holds.chunk_by_mut(|a, b| (a.origin, a.offset) == (b.origin, b.offset)) {
-            let shared = same.len() > 1;
-            same.iter_mut().for_each(|hold| hold.shared = shared);
-        }
+        note_shared(&mut holds);
         let built = if holds.is_empty() {
             Vec::new()
         } else {
@@ -274,6 +282,15 @@ impl Shared {
         };
         self.install(keeper, &Source::Segments(numbers), built);
         self.write_manifest(keeper, None)
+    }
+}
+
+/// Finds out which records several owners hold.
+pub(crate) fn note_shared(holds: &mut [Hold]) {
+    holds.sort_unstable_by_key(|hold| (hold.origin, hold.offset));
+    for same in holds.chunk_by_mut(|a, b| (a.origin, a.offset) == (b.origin, b.offset)) {
+        let shared = same.len() > 1;
+        same.iter_mut().for_each(|hold| hold.shared = shared);
     }
 }
 

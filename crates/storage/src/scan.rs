@@ -81,12 +81,7 @@ pub(crate) fn scan(
     loop {
         let offset = scanned.end;
         if end == End::At(offset) {
-            let mut behind = [0; record::MARK_BYTES];
-            if offset + behind.len() as u64 <= bytes {
-                let read = file.read_at(offset, &mut behind);
-                read.map_err(|error| StorageError::disk(&name, error))?;
-                scanned.next_begun = is_next_begun(record::decode(&behind, salt), number);
-            }
+            scanned.next_begun = next_begun_behind(number, &*file, offset)?;
             return Ok(scanned);
         }
         match step(&mut window, number, &mut scanned, apply)? {
@@ -105,31 +100,50 @@ pub(crate) fn scan(
             Vec::new()
         };
         let begun = expected && record::peek_length(head).is_some();
-        let mut damage = |what: &str| {
-            scanned.damages.push(Damage {
-                file: name.clone(),
-                offset,
-                what: what.to_owned(),
-                owners: owners.clone(),
-            });
-        };
-        match end {
-            End::At(_) => damage("a record is damaged"),
-            End::Open => {
-                let later = synced_later(&mut window, salt, number, offset)?;
-                scanned.torn = later.any || begun;
-                if !later.beyond {
-                    return Ok(scanned);
-                }
-                damage("a record that had been synced is damaged");
+        if end == End::Open {
+            let later = synced_later(&mut window, salt, number, offset)?;
+            scanned.torn = later.any || begun;
+            if !later.beyond {
+                return Ok(scanned);
             }
         }
         // Go on behind the damage, with the next record that fits.
-        match next_whole(&mut window, salt, offset, Some(scanned.next))? {
+        let following = next_whole(&mut window, salt, offset, Some(scanned.next))?;
+        scanned.damages.push(Damage {
+            file: name.clone(),
+            offset,
+            what: what_is_lost(scanned.next, following),
+            owners,
+        });
+        match following {
             Some((offset, position)) => (scanned.end, scanned.next) = (offset, position),
             None => return Ok(scanned),
         }
     }
+}
+
+/// In words, when after the position `due` the next whole record is `following`, an offset and a position.
+fn what_is_lost(due: u64, following: Option<(u64, u64)>) -> String {
+    match following {
+        Some((at, next)) if next > due => {
+            let lost = next - due;
+            format!("{lost} records that had been synced are damaged, up to byte {at}")
+        }
+        Some((at, _)) => format!("a mark is damaged, up to byte {at}"),
+        None => "no record that had been synced is whole from here on".to_owned(),
+    }
+}
+
+/// Whether a mark that the next file was begun stands at the end of a file.
+fn next_begun_behind(number: u64, file: &dyn DiskFile, end: u64) -> Result<bool, StorageError> {
+    let failed = |error| StorageError::disk(log_file::name(number), error);
+    let mut bytes = [0; record::MARK_BYTES];
+    if file.bytes().map_err(failed)? < end.saturating_add(bytes.len() as u64) {
+        return Ok(false);
+    }
+    file.read_at(end, &mut bytes).map_err(failed)?;
+    let record = record::decode(&bytes, record::salt(number));
+    Ok(is_next_begun(record, number))
 }
 
 fn is_next_begun(record: Option<Record<'_>>, number: u64) -> bool {

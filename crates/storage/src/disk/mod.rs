@@ -1,8 +1,10 @@
 //! The one door to files: a flat directory of named files.
 //!
 //! Two implementations: [`real::RealDisk`], and [`sim::SimDisk`], which forgets at a power cut what was not
-//! synced. Deliberately absent: subdirectories, streams, buffering, and any asynchronous form.
+//! synced. Deliberately absent: folders, but for one
+//! level to set files aside in; streams, buffering, and any asynchronous form.
 
+pub(crate) mod lenient;
 pub mod real;
 pub mod sim;
 
@@ -19,9 +21,13 @@ pub trait Disk: Send + Sync {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
     /// Gives a file another name, replacing what had it. Atomic, but not durable before [`Disk::sync_names`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes a folder, if it is not there. What lies in it is named `folder/name`, and is not listed.
+    fn make_folder(&self, name: &str) -> io::Result<()>;
+    /// Gives a file a second name, which must be free. Whoever writes to one of them afterwards may change both.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes all names durable as they are now.
+    /// Makes all names durable as they are now, those in folders made here too.
     fn sync_names(&self) -> io::Result<()>;
     /// What is left of the medium.
     fn space(&self) -> io::Result<Space>;

@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::{Disk, DiskFile, Space};
 
 const LOCK_NAME: &str = "lock";
@@ -19,8 +21,12 @@ const LOCK_NAME: &str = "lock";
 pub struct RealDisk {
     directory: PathBuf,
     handle: File,
-    /// Holds the lock: the kernel lets go of it when the process ends, however it ends.
-    _lock: File,
+    /// Holds the lock: the kernel lets go of it when the process ends, however it ends. `None`: nothing is
+    /// written here, and there was no lock to share.
+    _lock: Option<File>,
+    writable: bool,
+    /// Made here, and to be synced with the names.
+    folders: Mutex<Vec<PathBuf>>,
 }
 
 impl RealDisk {
@@ -40,18 +46,57 @@ impl RealDisk {
             .truncate(false)
             .write(true)
             .open(directory.join(LOCK_NAME))?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => io::Error::new(
-                io::ErrorKind::WouldBlock,
-                format!("{} is in use by another process", directory.display()),
-            ),
-            std::fs::TryLockError::Error(error) => error,
-        })?;
+        lock.try_lock()
+            .map_err(|error| lock_error(directory, error))?;
         Ok(RealDisk {
             directory: directory.to_owned(),
             handle: File::open(directory)?,
-            _lock: lock,
+            _lock: Some(lock),
+            writable: true,
+            folders: Mutex::default(),
         })
+    }
+
+    /// Opens a directory that exists, to read it and no more. Others may read it too, but nobody write.
+    ///
+    /// # Errors
+    /// `WouldBlock` when a broker has it; else what the system says.
+    pub fn open_to_read(directory: &Path) -> io::Result<Self> {
+        let handle = File::open(directory)?;
+        let lock = match File::open(directory.join(LOCK_NAME)) {
+            Ok(lock) => {
+                lock.try_lock_shared()
+                    .map_err(|error| lock_error(directory, error))?;
+                Some(lock)
+            }
+            // A copy of the files alone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(RealDisk {
+            directory: directory.to_owned(),
+            handle,
+            _lock: lock,
+            writable: false,
+            folders: Mutex::default(),
+        })
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable {
+            return Ok(());
+        }
+        Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem))
+    }
+}
+
+fn lock_error(directory: &Path, error: std::fs::TryLockError) -> io::Error {
+    match error {
+        std::fs::TryLockError::WouldBlock => io::Error::new(
+            io::ErrorKind::WouldBlock,
+            format!("{} is in use by another process", directory.display()),
+        ),
+        std::fs::TryLockError::Error(error) => error,
     }
 }
 
@@ -59,8 +104,10 @@ impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
-            if let Ok(name) = entry?.file_name().into_string()
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string()
                 && name != LOCK_NAME
+                && entry.file_type()?.is_file()
             {
                 names.push(name);
             }
@@ -71,12 +118,13 @@ impl Disk for RealDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(self.writable)
             .open(self.directory.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.check_writable()?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -87,14 +135,49 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
         std::fs::rename(self.directory.join(from), self.directory.join(to))
     }
 
+    fn make_folder(&self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
+        let path = self.directory.join(name);
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => self.folders.lock().push(path),
+        }
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
+        let (from, to) = (self.directory.join(from), self.directory.join(to));
+        match std::fs::hard_link(&from, &to) {
+            // Not every file system has a second name for a file.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                let mut source = File::open(from)?;
+                let mut copy = File::create_new(to)?;
+                io::copy(&mut source, &mut copy)?;
+                copy.sync_all()
+            }
+            result => result,
+        }
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         std::fs::remove_file(self.directory.join(name))
     }
 
     fn sync_names(&self) -> io::Result<()> {
+        for folder in &*self.folders.lock() {
+            File::open(folder)?.sync_all()?;
+        }
         self.handle.sync_all()
     }
 

@@ -11,7 +11,7 @@
     reason = "it reads nothing but its own memory, and a wrong index should end the test"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -88,6 +88,10 @@ struct State {
     off: bool,
     bytes_max: u64,
     bytes_written: u64,
+    bytes_read: u64,
+    reads: u64,
+    /// Sectors that cannot be read, by file.
+    unreadable: BTreeSet<(u64, u64)>,
 }
 
 type Hook = Box<dyn FnMut(u64) + Send>;
@@ -114,6 +118,9 @@ impl SimDisk {
             off: false,
             bytes_max: u64::MAX,
             bytes_written: 0,
+            bytes_read: 0,
+            reads: 0,
+            unreadable: BTreeSet::new(),
         };
         SimDisk {
             state: Arc::new(Mutex::new(state)),
@@ -160,6 +167,31 @@ impl SimDisk {
     /// Bytes written since the disk was made.
     pub fn bytes_written(&self) -> u64 {
         self.state.lock().bytes_written
+    }
+
+    /// Bytes read since the disk was made, and in how many reads.
+    pub fn bytes_read(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.bytes_read, state.reads)
+    }
+
+    /// Makes a sector of a file unreadable: every read that touches it fails with EIO.
+    pub fn spoil(&self, name: &str, sector: u64) {
+        let state = &mut *self.state.lock();
+        if let Some(number) = state.names.get(name) {
+            state.unreadable.insert((*number, sector));
+        }
+    }
+
+    /// The sectors that cannot be read, by file.
+    pub fn spoiled(&self) -> Vec<(String, u64)> {
+        let state = self.state.lock();
+        let names = state.names.iter();
+        let spoiled = names.flat_map(|(name, number)| {
+            let sectors = state.unreadable.range((*number, 0)..(*number + 1, 0));
+            sectors.map(move |(_, sector)| (name.clone(), *sector))
+        });
+        spoiled.collect()
     }
 
     /// Cuts the power now.
@@ -357,7 +389,8 @@ impl Disk for SimDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let state = self.state.lock();
         state.check_power()?;
-        Ok(state.names.keys().cloned().collect())
+        let names = state.names.keys();
+        Ok(names.filter(|name| !name.contains('/')).cloned().collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -402,6 +435,26 @@ impl Disk for SimDisk {
             let number = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
             state.names.insert(to.to_owned(), number);
             let change = NameChange::Rename(from.to_owned(), to.to_owned(), number);
+            state.names_changed.push(change);
+            Ok(())
+        })
+    }
+
+    fn make_folder(&self, _name: &str) -> io::Result<()> {
+        self.change(|_, _| Ok(()))
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.change(|state, fault| {
+            if matches!(fault, Some(Fault::Io | Fault::Full)) {
+                return Ok(());
+            }
+            if state.names.contains_key(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let number = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+            state.names.insert(to.to_owned(), number);
+            let change = NameChange::Link(to.to_owned(), number);
             state.names_changed.push(change);
             Ok(())
         })
@@ -455,8 +508,18 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.state.lock();
+        let state = &mut *self.disk.state.lock();
         state.check_power()?;
+        state.reads += 1;
+        state.bytes_read += buffer.len() as u64;
+        let sectors = offset / SECTOR_BYTES as u64
+            ..(offset + buffer.len() as u64).div_ceil(SECTOR_BYTES as u64);
+        let mut touched = state
+            .unreadable
+            .range((self.number, sectors.start)..(self.number, sectors.end));
+        if touched.next().is_some() {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         let inode = state
             .inodes
             .get(&self.number)

@@ -11,6 +11,7 @@
 
 mod delivered;
 mod file_index;
+mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -435,7 +436,9 @@ impl Ledger {
         };
         let at = state.parts.partition_point(|part| part.first < first);
         let part = state.parts.get_mut(at);
-        let Some(part) = part.filter(|part| part.segment == segment && !part.is_exact()) else {
+        let Some(part) =
+            part.filter(|part| (part.segment, part.first) == (segment, first) && !part.is_exact())
+        else {
             return;
         };
         *part = part.clone().with_members(positions);
@@ -519,7 +522,9 @@ fn in_log(files: &VecDeque<FileIndex>, position: u64, owner: OwnerId) -> bool {
 fn part_at<'a>(owners: &'a Owners, segment: u64, span: &Span) -> Option<&'a Part> {
     let parts = &owners.get(&span.owner)?.parts;
     let at = parts.partition_point(|part| part.first < span.first);
-    parts.get(at).filter(|part| part.segment == segment)
+    // Where it is gone, the owner's next part may lie in the same segment.
+    let part = parts.get(at);
+    part.filter(|part| part.segment == segment && part.first == span.first)
 }
 
 fn release_in_part(
@@ -706,6 +711,9 @@ impl Part {
     }
 
     fn release_range(&mut self, first: u64, last: u64) {
+        if self.last < first || last < self.first {
+            return;
+        }
         let first = first.max(self.first) - self.first;
         let last = last.min(self.last) - self.first;
         let released = self.released.get_or_insert_default();

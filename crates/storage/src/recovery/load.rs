@@ -10,6 +10,7 @@ use super::{RecoveredOwner, TornTail};
 use crate::disk::Disk;
 use crate::ledger::{Ledger, Part, Segment, Span};
 use crate::manifest::{self, Manifest, SegmentState};
+use crate::salvage::{self, Salvaged};
 use crate::segment::file::SegmentFile;
 use crate::segment::{self, DirectoryEntry, IndexEntry};
 use crate::{Damage, LogPosition, OwnerId, StorageError, log_file};
@@ -30,12 +31,19 @@ pub(crate) struct Loaded {
     /// Log file numbers and the ends of their records.
     pub(crate) log_ends: Vec<(u64, u64)>,
     pub(crate) weights: BTreeMap<OwnerId, u64>,
+    /// There was no manifest to go by.
+    pub(crate) guessed: bool,
+    /// What is alive in segments that were to be read from their records.
+    pub(crate) salvaged: Salvaged,
+    /// The holes in those, by segment.
+    pub(crate) holes: BTreeMap<u64, Vec<(u64, u64)>>,
     /// Files that nothing names any more.
     pub(crate) leftovers: Vec<String>,
 }
 
 /// Reads a directory without changing anything. Damage is collected; only the disk's own errors end it.
-pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, StorageError> {
+/// `salvage`: segments of which only the records are to be believed.
+pub(crate) fn load(disk: &dyn Disk, salvage: &BTreeSet<u64>) -> Result<Loaded, StorageError> {
     let names = disk
         .list()
         .map_err(|error| StorageError::disk("the directory", error))?;
@@ -61,11 +69,15 @@ pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, StorageError> {
         None => {
             let segments: Vec<u64> = segments_there.clone().collect();
             loaded.fresh = segments.is_empty() && logs.is_empty() && loaded.damages.is_empty();
+            loaded.guessed = true;
             loaded.guess_manifest(&segments, &logs)
         }
     };
-    loaded.load_segments(disk)?;
+    loaded.load_segments(disk, salvage)?;
     loaded.load_logs(disk, &logs)?;
+    if loaded.guessed {
+        loaded.salvaged.cut(loaded.first_position());
+    }
     loaded.apply_delivered();
     loaded.count(disk)?;
     let manifest = &loaded.manifest;
@@ -91,7 +103,8 @@ pub(crate) fn load(disk: &dyn Disk) -> Result<Loaded, StorageError> {
 }
 
 impl Loaded {
-    /// Without a manifest everything that is there counts, and nothing is known to be released.
+    /// Without a manifest everything that is there counts, and nothing is known to be released but what the log
+    /// says. Of log files that is the newest run without a gap: before a gap lies one kept to be written over.
     fn guess_manifest(&mut self, segments: &[u64], logs: &BTreeSet<u64>) -> Manifest {
         if !self.fresh && self.damages.is_empty() {
             let damage = StorageError::damaged(manifest::NAME, 0, "it is missing");
@@ -99,9 +112,15 @@ impl Loaded {
                 self.damages.append(&mut damages);
             }
         }
+        let newest = logs.last().copied().unwrap_or(1);
+        let before = logs.iter().rev().zip((0..=newest).rev());
+        let first_log = before
+            .take_while(|(number, due)| *number == due)
+            .last()
+            .map_or(1, |(number, _)| *number);
         Manifest {
             sequence: 1,
-            first_log: logs.first().copied().unwrap_or(1),
+            first_log,
             next_segment: segments.iter().max().map_or(1, |newest| newest + 1),
             clean: None,
             segments: segments
@@ -117,9 +136,76 @@ impl Loaded {
         }
     }
 
-    fn load_segments(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
-        for state in self.manifest.segments.clone() {
-            match self.load_segment(disk, &state) {
+    /// The first position that the log has: with a guessed manifest, what segments hold from there on is the
+    /// leaving of a step that was cut short.
+    fn first_position(&self) -> u64 {
+        self.ledger
+            .files
+            .front()
+            .map_or(u64::MAX, |file| file.first)
+    }
+
+    /// Segments that a guessed manifest names and that cannot all be right: they hold the same positions, or
+    /// what the log has too.
+    pub(crate) fn conflicts(&self) -> BTreeSet<u64> {
+        let mut found = BTreeSet::new();
+        if !self.guessed {
+            return found;
+        }
+        let log_first = self.first_position();
+        for (owner, state) in &self.ledger.owners {
+            let mut before: Option<&Part> = None;
+            let salvaged = self.salvaged.0.get(owner);
+            for part in &state.parts {
+                if let Some(before) = before.filter(|before| part.first <= before.last) {
+                    found.extend([before.segment, part.segment]);
+                }
+                let held = salvaged.and_then(|held| held.range(part.first..=part.last).next());
+                if held.is_some() || log_first <= part.last {
+                    found.insert(part.segment);
+                }
+                before = Some(part)
+                    .filter(|_| before.is_none_or(|b| b.last < part.last))
+                    .or(before);
+            }
+        }
+        found
+    }
+
+    fn salvage_segment(
+        &mut self,
+        disk: &dyn Disk,
+        state: &SegmentState,
+    ) -> Result<(), StorageError> {
+        let records = salvage::read_records(disk, state.number)?;
+        self.salvaged.add(state.number, &records, state);
+        let mut holes = records.holes;
+        // Where the footer says how far the records go, what is missing at their end shows too.
+        let file = SegmentFile::open(disk, state.number);
+        if let Ok(file) = file
+            && records.end < file.footer.records_end
+        {
+            holes.push((records.end, file.footer.records_end));
+        }
+        self.holes.insert(state.number, holes);
+        for (owner, _) in &records.holds {
+            self.ledger.owners.entry(*owner).or_default();
+        }
+        Ok(())
+    }
+
+    fn load_segments(
+        &mut self,
+        disk: &dyn Disk,
+        salvage: &BTreeSet<u64>,
+    ) -> Result<(), StorageError> {
+        for state in self.manifest.segments.clone().iter().rev() {
+            let result = if salvage.contains(&state.number) {
+                self.salvage_segment(disk, state)
+            } else {
+                self.load_segment(disk, state)
+            };
+            match result {
                 Ok(()) => {}
                 Err(StorageError::Damaged(mut damages)) => self.damages.append(&mut damages),
                 Err(StorageError::Disk { error, file })
@@ -219,7 +305,7 @@ impl Loaded {
                     .directory_entry(*index)
                     .and_then(|entry| file.index(&entry))
                 {
-                    Ok(entries) => self.count_part(*owner, *first, &entries),
+                    Ok(entries) => self.count_part(*owner, (*segment, *first), &entries),
                     Err(StorageError::Damaged(mut damages)) => self.damages.append(&mut damages),
                     Err(error) => return Err(error),
                 }
@@ -229,15 +315,15 @@ impl Loaded {
         Ok(())
     }
 
-    fn count_part(&mut self, owner: OwnerId, first: u64, entries: &[IndexEntry]) {
+    fn count_part(&mut self, owner: OwnerId, part: (u64, u64), entries: &[IndexEntry]) {
         let state = self.ledger.owners.get_mut(&owner);
         let parts = state.map_or(&mut [][..], |state| &mut state.parts);
-        let Some(part) = parts.iter_mut().find(|part| part.first == first) else {
+        let Some(part) = parts.iter_mut().find(|p| (p.segment, p.first) == part) else {
             return;
         };
         let transient = entries.iter().filter(|entry| entry.transient);
         if let Some(released) = &mut part.released {
-            released.extend(transient.map(|entry| (entry.position - first) as u32));
+            released.extend(transient.map(|entry| (entry.position - part.first) as u32));
         }
         let weight = self.weights.entry(owner).or_default();
         let mut live = 0;
@@ -276,6 +362,29 @@ impl Loaded {
             })
             .filter(|owner| owner.messages > 0)
             .collect();
+        for (owner, held) in &self.salvaged.0 {
+            let Some(((first, _), (last, _))) = held.first_key_value().zip(held.last_key_value())
+            else {
+                continue;
+            };
+            let weights = held.values().map(|(_, entry)| u64::from(entry.weight));
+            let salvaged = RecoveredOwner {
+                owner: *owner,
+                messages: held.len() as u64,
+                weight: weights.sum(),
+                first: LogPosition(*first),
+                last: LogPosition(*last),
+            };
+            match owners.iter_mut().find(|found| found.owner == *owner) {
+                Some(found) => {
+                    found.messages += salvaged.messages;
+                    found.weight += salvaged.weight;
+                    found.first = found.first.min(salvaged.first);
+                    found.last = found.last.max(salvaged.last);
+                }
+                None => owners.push(salvaged),
+            }
+        }
         owners.sort_unstable_by_key(|owner| owner.owner);
         owners
     }

@@ -3,12 +3,15 @@
 //! Messages are not read, but for the records of the few log files. The ledger comes out as it was, and goes on
 //! in a new log file: what a torn tail left is never written over, so it can never be taken for a record later.
 
-mod load;
+pub(crate) mod load;
 mod replay;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::disk::Disk;
+use crate::disk::lenient::LenientDisk;
+use crate::examine::{Depth, examine};
 use crate::keeper::Keeper;
 use crate::ledger::FileIndex;
 use crate::log::{Inner, Log, Options};
@@ -55,9 +58,11 @@ pub struct TornTail {
 }
 
 pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), StorageError> {
-    let mut loaded = load(&*disk)?;
+    let mut loaded = load(&*disk, &BTreeSet::new())?;
     if !loaded.damages.is_empty() {
-        return Err(StorageError::Damaged(loaded.damages));
+        // Once more, to say whose messages are hit.
+        let examined = examine(&LenientDisk::new(&*disk), Depth::Open)?;
+        return Err(StorageError::Damaged(examined.damages));
     }
     let recovery = Recovery {
         owners: loaded.recovered_owners(),

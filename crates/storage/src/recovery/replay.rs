@@ -9,6 +9,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::ledger::{FileIndex, Ledger, Place};
 use crate::log_file::{self, HEADER_BYTES, Header};
 use crate::record::{Body, Record};
+use crate::salvage::Salvaged;
 use crate::scan::{self, End};
 use crate::{LogPosition, StorageError};
 
@@ -120,14 +121,14 @@ impl Loaded {
         let index = FileIndex::new(number, self.next_position);
         self.ledger.files.push_back(index);
         let mut known = first.is_some();
-        let ledger = &mut self.ledger;
+        let (ledger, salvaged) = (&mut self.ledger, &mut self.salvaged);
         let mut apply = |record: &Record<'_>, offset: u64| {
             if !std::mem::replace(&mut known, true)
                 && let Some(file) = ledger.files.back_mut()
             {
                 file.first = record.position.0;
             }
-            apply(ledger, record, offset);
+            apply(ledger, salvaged, record, offset);
         };
         let file = Arc::clone(&found.file);
         let mut scanned = scan::scan(number, first, file, end, &mut apply)?;
@@ -161,7 +162,7 @@ impl Loaded {
     }
 }
 
-fn apply(ledger: &mut Ledger, record: &Record<'_>, offset: u64) {
+fn apply(ledger: &mut Ledger, salvaged: &mut Salvaged, record: &Record<'_>, offset: u64) {
     // Behind damage positions may be missing; the index has one entry for each.
     while ledger
         .files
@@ -171,7 +172,7 @@ fn apply(ledger: &mut Ledger, record: &Record<'_>, offset: u64) {
         ledger.push_note();
     }
     match record.body {
-        Body::Message(message) if !message.transient => {
+        Body::Message(message) if !message.transient && message.owners_differ() => {
             let place = Place {
                 offset: offset as u32,
                 length: record.length,
@@ -182,13 +183,20 @@ fn apply(ledger: &mut Ledger, record: &Record<'_>, offset: u64) {
             return;
         }
         Body::Message(_) => {}
-        Body::Release { owner, runs } => ledger.release_runs(owner, runs.iter()),
+        Body::Release { owner, runs } => {
+            ledger.release_runs(owner, runs.iter());
+            salvaged.release_runs(owner, runs.iter());
+        }
         Body::Delivered { owner, count, runs } => ledger.note_delivered(owner, count, runs.iter()),
         Body::Purge { owner, keep } => {
             let keep: Vec<(u64, u64)> = keep.iter().collect();
             ledger.purge(owner, record.position.0, &keep);
+            salvaged.purge(owner, &keep);
         }
-        Body::Forget { owner } => ledger.forget(owner),
+        Body::Forget { owner } => {
+            ledger.forget(owner);
+            salvaged.forget(owner);
+        }
         Body::Mark { .. } => return,
     }
     ledger.push_note();

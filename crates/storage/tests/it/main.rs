@@ -1,4 +1,5 @@
 //! The message log by its door, on the simulated disk and on the real one.
 
 mod basics;
+mod damage;
 mod histories;
