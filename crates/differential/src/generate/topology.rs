@@ -77,12 +77,13 @@ impl Author {
             arguments.push(format!("x-max-length: {}", self.rng.random_range(0..4)));
             if self.chance(60) {
                 let overflow = match self.flavour {
-                    Flavour::Quorum => self.pick(&["drop-head", "reject-publish"]),
+                    // RabbitMQ's quorum queues refuse only what comes after they have noticed (COMPAT.md).
+                    Flavour::Quorum => "drop-head",
                     _ => self.pick(&["drop-head", "reject-publish", "reject-publish-dlx"]),
                 };
                 arguments.push(format!("x-overflow: \"{overflow}\""));
             }
-        } else if !self.quorum() && self.chance(limits / 3) {
+        } else if self.flavour != Flavour::Quorum && self.chance(limits / 3) {
             // Quorum queues of RabbitMQ count headers and bookkeeping too (COMPAT.md).
             arguments.push(format!(
                 "x-max-length-bytes: {}",
