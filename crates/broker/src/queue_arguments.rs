@@ -16,11 +16,13 @@ use crate::queue::{
 };
 
 mod equivalence;
+mod policy;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use equivalence::check_equivalence;
+pub use policy::parse_with_policy;
 
 /// The argument that names a queue's type.
 pub const QUEUE_TYPE: &str = "x-queue-type";

@@ -1,9 +1,10 @@
 //! Who is connected: what an operator lists, and the door through which a connection is told to close.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use hashbrown::HashMap;
 use metadata::topology::Name;
 use parking_lot::Mutex;
 use wire::amqp091::table::FieldTable;
@@ -72,13 +73,78 @@ pub struct ConnectionEntry {
     pub mailbox: Arc<Mailbox>,
 }
 
+/// A limit that one more connection would break, and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitReached {
+    /// Of the vhost.
+    Vhost(u64),
+    /// Of the user.
+    User(u64),
+}
+
+/// How many connections a vhost and a user may have. None: without limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectionLimits {
+    /// In the vhost.
+    pub vhost_max: Option<u64>,
+    /// Of the user, in all vhosts.
+    pub user_max: Option<u64>,
+}
+
+/// Open connections, and counts of them.
+#[derive(Debug, Default)]
+struct Open {
+    entries: BTreeMap<ConnectionId, Arc<ConnectionEntry>>,
+    by_vhost: HashMap<Name, u64>,
+    by_user: HashMap<Name, BTreeSet<ConnectionId>>,
+}
+
+impl Open {
+    fn check(&self, vhost: &str, user: &str, limits: ConnectionLimits) -> Result<(), LimitReached> {
+        let in_vhost = self.by_vhost.get(vhost).copied().unwrap_or_default();
+        let of_user = self.by_user.get(user).map_or(0, BTreeSet::len) as u64;
+        if let Some(max) = limits.vhost_max.filter(|max| *max <= in_vhost) {
+            return Err(LimitReached::Vhost(max));
+        }
+        if let Some(max) = limits.user_max.filter(|max| *max <= of_user) {
+            return Err(LimitReached::User(max));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, entry: Arc<ConnectionEntry>) {
+        *self.by_vhost.entry(Arc::clone(&entry.vhost)).or_default() += 1;
+        let of_user = self.by_user.entry(Arc::clone(&entry.user)).or_default();
+        of_user.insert(entry.id);
+        self.entries.insert(entry.id, entry);
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        if let Some(count) = self.by_vhost.get_mut(&entry.vhost) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_vhost.remove(&entry.vhost);
+            }
+        }
+        if let Some(of_user) = self.by_user.get_mut(&entry.user) {
+            of_user.remove(&id);
+            if of_user.is_empty() {
+                self.by_user.remove(&entry.user);
+            }
+        }
+    }
+}
+
 /// The node's connections.
 #[derive(Debug, Default)]
 pub struct Connections {
     next_id: AtomicU64,
     /// Accepted sockets, whether their handshake is done or not.
     accepted: AtomicU64,
-    open: Mutex<BTreeMap<ConnectionId, Arc<ConnectionEntry>>>,
+    open: Mutex<Open>,
 }
 
 impl Connections {
@@ -95,13 +161,13 @@ impl Connections {
 
     /// An open connection's conversation is over, though its socket may stay for a moment.
     pub fn ended(&self, id: ConnectionId) {
-        self.open.lock().remove(&id);
+        self.open.lock().remove(id);
     }
 
     /// A socket that was admitted is closed.
     pub fn leave(&self, id: ConnectionId) {
         self.accepted.fetch_sub(1, Ordering::SeqCst);
-        self.open.lock().remove(&id);
+        self.open.lock().remove(id);
     }
 
     /// Sockets now, whatever their state.
@@ -111,22 +177,61 @@ impl Connections {
 
     /// Connections that finished their handshake and are not over.
     pub fn open_len(&self) -> usize {
-        self.open.lock().len()
+        self.open.lock().entries.len()
+    }
+
+    /// Whether one more connection may open: what a client is told before its permissions are looked at.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn check_limits(
+        &self,
+        vhost: &str,
+        user: &str,
+        limits: ConnectionLimits,
+    ) -> Result<(), LimitReached> {
+        self.open.lock().check(vhost, user, limits)
     }
 
     /// Lists a connection that finished its handshake.
-    pub fn opened(&self, entry: Arc<ConnectionEntry>) {
-        self.open.lock().insert(entry.id, entry);
+    ///
+    /// # Errors
+    /// The limit that was reached meanwhile.
+    pub fn opened(
+        &self,
+        entry: Arc<ConnectionEntry>,
+        limits: ConnectionLimits,
+    ) -> Result<(), LimitReached> {
+        let mut open = self.open.lock();
+        open.check(&entry.vhost, &entry.user, limits)?;
+        open.insert(entry);
+        Ok(())
+    }
+
+    /// How many channels a user's connections have open.
+    pub fn channels_of(&self, user: &str) -> u64 {
+        let open = self.open.lock();
+        let ids = open.by_user.get(user).into_iter().flatten();
+        let entries = ids.filter_map(|id| open.entries.get(id));
+        entries
+            .map(|entry| entry.channels.lock().len() as u64)
+            .sum()
+    }
+
+    /// How many connections are open in a vhost.
+    pub fn len_in(&self, vhost: &str) -> u64 {
+        let open = self.open.lock();
+        open.by_vhost.get(vhost).copied().unwrap_or_default()
     }
 
     /// All open connections, oldest first.
     pub fn list(&self) -> Vec<Arc<ConnectionEntry>> {
-        self.open.lock().values().cloned().collect()
+        self.open.lock().entries.values().cloned().collect()
     }
 
     /// The open connection with this id.
     pub fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionEntry>> {
-        self.open.lock().get(&id).cloned()
+        self.open.lock().entries.get(&id).cloned()
     }
 
     /// Tells every connection for which `which` holds to close because someone wants it so; how many.

@@ -12,10 +12,13 @@
 //! Lock order: a vhost's topology, then one queue's state, then a mailbox. No two queues are ever locked at
 //! once: what one queue does to another (dead lettering) is carried out after its lock is released.
 
+pub mod administration;
 pub mod alarms;
 pub mod catalog;
 pub mod connections;
 pub mod dead_letters;
+pub mod definitions;
+pub mod events;
 pub mod identities;
 mod links;
 pub mod mailbox;

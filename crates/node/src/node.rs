@@ -1,5 +1,6 @@
 //! The node: everything one broker process serves.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,12 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use broker::queue::ConsumerId;
 use hashbrown::HashMap;
 use metadata::identity::VhostSpec;
+use metadata::parameter::{Parameter, VHOST_LIMITS, VHOST_LIMITS_NAME};
+use metadata::policy::{Policy, PolicyKind};
 use metadata::topology::Name;
 use parking_lot::RwLock;
+use serde_json::Value;
 
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
+use crate::events::Events;
 use crate::identities::Identities;
 use crate::replies::Replies;
 use crate::settings::{LiveSettings, Settings};
@@ -37,6 +42,10 @@ pub struct Node {
     pub memory: MemoryWatermark,
     /// When queues want to be woken.
     pub timers: Arc<Timers>,
+    /// Who changes what.
+    pub events: Events,
+    /// Parameters of the whole broker.
+    pub(crate) global_parameters: RwLock<BTreeMap<Name, Value>>,
     vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
     shared: Shared,
     consumer_id: AtomicU64,
@@ -78,6 +87,8 @@ impl Node {
             replies: Replies::default(),
             alarms: Alarms::default(),
             timers,
+            events: Events::default(),
+            global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
             vhosts: RwLock::default(),
             shared,
             consumer_id: AtomicU64::new(0),
@@ -94,6 +105,13 @@ impl Node {
             let name = Arc::clone(&spec.name);
             let restored = Vhost::new(spec, self.shared.clone());
             self.vhosts.write().insert(name, restored);
+        }
+        for (vhost, parameter) in stored.parameters {
+            if let Some(found) = self.vhost(&vhost)
+                && let Err(text) = restore_parameter(&found, parameter)
+            {
+                refused("parameter", &vhost, text);
+            }
         }
         for (vhost, spec) in stored.exchanges {
             if let Some(found) = self.vhost(&vhost)
@@ -141,6 +159,17 @@ impl Node {
         Some(self.catalog.write(Change::PutVhost(spec)))
     }
 
+    /// Changes what a vhost was declared with, its name apart; `None` if it is not there.
+    pub fn change_vhost(&self, name: &str, change: impl FnOnce(&mut VhostSpec)) -> Option<Ticket> {
+        // The lock keeps two changes of one vhost in their order in the catalog, too.
+        let vhosts = self.vhosts.write();
+        let spec = vhosts.get(name)?.change_spec(change);
+        Some(
+            self.catalog
+                .write(Change::PutVhost(VhostSpec::clone(&spec))),
+        )
+    }
+
     /// Deletes a vhost with all in it, closing its connections; `None` if it is not there.
     pub fn delete_vhost(&self, name: &str) -> Option<Ticket> {
         let vhost = self.vhosts.write().remove(name)?;
@@ -185,4 +214,23 @@ impl Node {
             }
         }
     }
+}
+
+/// Puts back a parameter before the queues that it may be about.
+fn restore_parameter(vhost: &Vhost, parameter: Parameter) -> Result<(), String> {
+    let Parameter { name, value, .. } = &parameter;
+    let policy = |kind| Policy::parse(kind, name, value).map_err(|error| error.to_string());
+    match &*parameter.component {
+        "policy" => vhost.restore_policy(PolicyKind::User, policy(PolicyKind::User)?),
+        "operator_policy" => {
+            vhost.restore_policy(PolicyKind::Operator, policy(PolicyKind::Operator)?)
+        }
+        VHOST_LIMITS if **name == *VHOST_LIMITS_NAME => {
+            vhost
+                .restore_limits(value)
+                .map_err(|error| error.to_string())?;
+        }
+        _ => vhost.restore_foreign_parameter(parameter),
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use broker::queue::{
     Queue, QueueOptions, Settlement,
 };
 use broker::router::QueueId;
+use metadata::policy::EffectivePolicy;
 use metadata::topology::{Name, QueueSpec};
 use parking_lot::Mutex;
 use wire::amqp091::table::FieldTable;
@@ -26,6 +27,10 @@ use crate::mailbox::{Event, Mailbox};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::vhost::Vhost;
+
+mod policy;
+
+pub(crate) use policy::policy_target;
 
 /// Credit that the consumers of one channel share (`basic.qos` with global set).
 #[derive(Debug)]
@@ -142,6 +147,8 @@ pub struct QueueCell {
     /// Where the queue dead-letters to and from which vhost.
     pub vhost: Weak<Vhost>,
     options: Mutex<Arc<QueueOptions>>,
+    /// What `options` were made with; changes with them.
+    policy: Mutex<Arc<EffectivePolicy>>,
     timers: Arc<Timers>,
     state: Mutex<State>,
 }
@@ -170,6 +177,7 @@ impl QueueCell {
             owner,
             vhost,
             options: Mutex::new(Arc::new(options)),
+            policy: Mutex::default(),
             timers,
             state: Mutex::new(state),
         });

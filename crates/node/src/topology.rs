@@ -6,6 +6,7 @@ use std::sync::Arc;
 use broker::queue::QueueKind;
 use broker::router::{QueueFacts, QueueId, QueueType, Router};
 use hashbrown::HashMap;
+use metadata::policy::PolicySet;
 use metadata::topology::Name;
 
 use crate::connections::ConnectionId;
@@ -16,6 +17,8 @@ use crate::queue_cell::QueueCell;
 pub struct Topology {
     /// Exchanges and bindings.
     pub router: Router,
+    /// The vhost's policies: what is declared under this lock gets those of that moment.
+    pub policies: PolicySet,
     /// The vhost is deleted: nothing may be declared any more, for the next of its name would inherit it.
     pub closed: bool,
     queues: HashMap<Name, Arc<QueueCell>>,

@@ -17,7 +17,7 @@ use broker::router::{
 };
 use metadata::identity::VhostSpec;
 use metadata::topology::{BindingSpec, Destination, ExchangeSpec, Name, QueueSpec};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use wire::amqp091::properties::Properties;
 
 use crate::catalog::{Catalog, Change, Ticket};
@@ -26,6 +26,9 @@ use crate::queue_cell::{Aftermath, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::topology::Topology;
+
+mod limits;
+mod policies;
 
 /// What several vhosts of a node share.
 #[derive(Clone)]
@@ -59,10 +62,12 @@ pub struct DeleteQueueIf {
 pub struct Vhost {
     /// Its name.
     pub name: Name,
-    /// As it was declared.
-    pub spec: VhostSpec,
+    spec: RwLock<Arc<VhostSpec>>,
     shared: Shared,
     topology: RwLock<Topology>,
+    parameters: RwLock<limits::Parameters>,
+    /// Held while policies change: outermost of the locks.
+    policy_changes: Mutex<()>,
     epoch: AtomicU64,
     this: Weak<Vhost>,
 }
@@ -72,12 +77,29 @@ impl Vhost {
     pub fn new(spec: VhostSpec, shared: Shared) -> Arc<Self> {
         Arc::new_cyclic(|this| Vhost {
             name: Arc::clone(&spec.name),
-            spec,
+            spec: RwLock::new(Arc::new(spec)),
             shared,
             topology: RwLock::default(),
+            parameters: RwLock::default(),
+            policy_changes: Mutex::default(),
             epoch: AtomicU64::new(1),
             this: Weak::clone(this),
         })
+    }
+
+    /// As it was declared, or changed since.
+    pub fn spec(&self) -> Arc<VhostSpec> {
+        Arc::clone(&self.spec.read())
+    }
+
+    /// Changes what it was declared with, its name apart; the node writes it to the catalog.
+    pub(crate) fn change_spec(&self, change: impl FnOnce(&mut VhostSpec)) -> Arc<VhostSpec> {
+        let mut spec = self.spec.write();
+        let mut changed = VhostSpec::clone(&spec);
+        change(&mut changed);
+        changed.name = Arc::clone(&self.name);
+        *spec = Arc::new(changed);
+        Arc::clone(&spec)
     }
 
     /// Moves with every change of the topology: a remembered route is good while it stands still.
@@ -152,7 +174,10 @@ impl Vhost {
             Ok(match topology.queue(&spec.name) {
                 // Somebody was quicker.
                 Some(cell) => Err(Arc::clone(cell)),
-                None => Ok(self.insert_queue(topology, now_ms, spec.clone(), options, connection)),
+                None => {
+                    self.check_queue_limit(topology, &spec.name)?;
+                    Ok(self.insert_queue(topology, now_ms, spec.clone(), options, connection))
+                }
             })
         })?;
         match made {
@@ -165,7 +190,7 @@ impl Vhost {
     /// queues and streams are durable and belong to nobody (RabbitMQ's rule).
     fn apply_default_queue_type(&self, spec: &mut QueueSpec) {
         const TYPE: &str = "x-queue-type";
-        if let Some(kind) = &self.spec.default_queue_type
+        if let Some(kind) = &self.spec().default_queue_type
             && spec.arguments.find(TYPE).is_none()
             && (kind == "classic" || (spec.durable && !spec.exclusive && !spec.auto_delete))
         {
@@ -227,7 +252,9 @@ impl Vhost {
             Ticket::NONE
         };
         let owner = spec.exclusive.then_some(connection);
+        let (options, policy) = self.with_policy(topology, &spec, options);
         let cell = self.new_cell(id, spec, options, owner, now_ms);
+        cell.assign_policy(policy);
         topology.insert_queue(Arc::clone(&cell));
         DeclaredQueue { cell, ticket }
     }
@@ -258,8 +285,12 @@ impl Vhost {
         let options =
             queue_arguments::parse(&spec, &self.name).map_err(|error| error.to_string())?;
         self.shared.queue_id.fetch_max(id, Ordering::Relaxed);
-        let cell = self.new_cell(QueueId(id), spec, options, None, now_ms);
-        self.change(|topology| topology.insert_queue(cell));
+        self.change(|topology| {
+            let (options, policy) = self.with_policy(topology, &spec, options);
+            let cell = self.new_cell(QueueId(id), spec, options, None, now_ms);
+            cell.assign_policy(policy);
+            topology.insert_queue(cell);
+        });
         Ok(())
     }
 
@@ -352,6 +383,7 @@ impl Vhost {
                 .router
                 .declare_exchange(spec.clone())
                 .map_err(|error| self.refusal(error.refusal(), error.text(&self.name)))?;
+            topology.apply_policy_to_exchange(&spec.name);
             Ok(match (created, durable) {
                 (_, false) => Ticket::NONE,
                 (Declared::Existed, true) => self.shared.catalog.last_ticket(),
@@ -457,7 +489,12 @@ impl Vhost {
 
     /// Puts back an exchange or binding that the catalog kept.
     pub fn restore_exchange(&self, spec: ExchangeSpec) -> Result<(), String> {
-        let declared = self.change(|topology| topology.router.declare_exchange(spec));
+        let declared = self.change(|topology| {
+            let name = Arc::clone(&spec.name);
+            let declared = topology.router.declare_exchange(spec);
+            topology.apply_policy_to_exchange(&name);
+            declared
+        });
         declared.map(drop).map_err(|error| error.text(&self.name))
     }
 

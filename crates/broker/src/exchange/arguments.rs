@@ -5,7 +5,7 @@
 //! - as a part of a binding's identity, where the type counts and the order of keys does not (`identity`);
 //! - as an Erlang term, because that is what RabbitMQ prints in its refusals (`term`).
 
-use std::fmt::Write;
+use metadata::erlang::{binary_term, float_term};
 
 use wire::amqp091::table::{Table, Value};
 
@@ -107,58 +107,11 @@ pub(crate) fn term(value: &Value<'_>) -> String {
     }
 }
 
-/// Erlang never leaves the point out: 1.0e20.
-fn float_term(float: f64) -> String {
-    let shown = format!("{float:?}");
-    match shown.split_once('e') {
-        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0e{exponent}"),
-        _ => shown,
-    }
-}
-
 /// Bytes as Erlang's `~ts` prints a binary: UTF-8, or else Latin-1.
 pub(crate) fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
-    }
-}
-
-/// Bytes as Erlang's `~tp` prints a binary: text where all of it can be printed, else numbers.
-pub(crate) fn binary_term(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "<<>>".into();
-    }
-    let printable = |c: char| !c.is_control() || matches!(c, '\u{8}'..='\u{d}' | '\u{1b}');
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.chars().all(printable) => {
-            let mut out = String::from("<<\"");
-            for c in text.chars() {
-                match c {
-                    '"' => out.push_str("\\\""),
-                    '\\' => out.push_str("\\\\"),
-                    '\u{8}' => out.push_str("\\b"),
-                    '\t' => out.push_str("\\t"),
-                    '\n' => out.push_str("\\n"),
-                    '\u{b}' => out.push_str("\\v"),
-                    '\u{c}' => out.push_str("\\f"),
-                    '\r' => out.push_str("\\r"),
-                    '\u{1b}' => out.push_str("\\e"),
-                    c => out.push(c),
-                }
-            }
-            out.push_str(if text.is_ascii() { "\">>" } else { "\"/utf8>>" });
-            out
-        }
-        _ => {
-            let mut out = String::from("<<");
-            for (index, byte) in bytes.iter().enumerate() {
-                let comma = if index == 0 { "" } else { "," };
-                write!(out, "{comma}{byte}").expect("a String takes everything");
-            }
-            out.push_str(">>");
-            out
-        }
     }
 }
 

@@ -91,6 +91,7 @@ impl Level {
         self.passed += 1;
         if self.holes > 0 {
             self.trim_holes();
+            self.bound_holes();
         }
         self.give_memory_back();
         Some((seq, entry.expect("the first place is never a hole")))
@@ -113,11 +114,7 @@ impl Level {
         let entry = self.fresh[place].1.take()?;
         self.holes += 1;
         self.trim_holes();
-        if HOLES_KEPT < self.holes && self.fresh.len() < self.holes * 2 {
-            self.fresh.retain(|(_, entry)| entry.is_some());
-            self.holes = 0;
-            self.ordered_from = self.passed;
-        }
+        self.bound_holes();
         self.give_memory_back();
         Some(entry)
     }
@@ -162,6 +159,15 @@ impl Level {
             self.holes -= 1;
         }
         self.ordered_from = self.ordered_from.min(self.passed + self.fresh.len() as u64);
+    }
+
+    /// Holes come from expiry, and become too many also because the messages around them leave.
+    fn bound_holes(&mut self) {
+        if HOLES_KEPT < self.holes && self.fresh.len() < self.holes * 2 {
+            self.fresh.retain(|(_, entry)| entry.is_some());
+            self.holes = 0;
+            self.ordered_from = self.passed;
+        }
     }
 
     fn give_memory_back(&mut self) {

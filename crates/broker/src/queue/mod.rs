@@ -100,7 +100,8 @@ impl Queue {
     }
 
     /// Changes how it behaves, as a policy does. Messages keep the deadline they came with; limits hold at once.
-    /// Its kind, its priorities and single active consumer cannot change.
+    /// Its kind, its priorities and single active consumer cannot change. Another `expires_ms` counts from now, as in
+    /// RabbitMQ, whose timer starts anew.
     pub fn set_options(
         &mut self,
         now_ms: u64,
@@ -112,6 +113,9 @@ impl Queue {
             options.kind, self.options.kind,
             "the kind of a queue never changes"
         );
+        if options.expires_ms != self.options.expires_ms {
+            self.used_at_ms = now_ms;
+        }
         self.options = QueueOptions {
             priority_max: self.options.priority_max,
             single_active_consumer: self.options.single_active_consumer,

@@ -4,9 +4,9 @@
 //! is depends on the protocol; `refusal()` says which of three kinds it is, and the protocol has a table.
 
 use super::QueueType;
-use crate::exchange::arguments::binary_term;
 use crate::exchange::consistent_hash::{BINDING_WEIGHT_MAX, WeightError};
 use crate::exchange::topic::MULTI_WORD_WILDCARDS_MAX;
+use metadata::erlang::binary_term;
 use metadata::topology::{Destination, Name};
 
 /// The kinds of refusal.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use metadata::identity::{Permissions, TopicPermissions, User, VhostSpec};
+use metadata::parameter::Parameter;
 use metadata::topology::{BindingSpec, ExchangeSpec, Name, QueueSpec};
+use serde_json::{Map, Value};
 
 /// One change of what the broker has been told. Each is idempotent: a put replaces, and deleting what is not
 /// there does nothing.
@@ -11,7 +13,7 @@ use metadata::topology::{BindingSpec, ExchangeSpec, Name, QueueSpec};
 pub enum Change {
     /// Keeps a vhost.
     PutVhost(VhostSpec),
-    /// Removes a vhost, with all its exchanges, queues, bindings and permissions.
+    /// Removes a vhost, with all its exchanges, queues, bindings, permissions and parameters.
     DeleteVhost {
         /// Its name.
         vhost: Name,
@@ -62,7 +64,7 @@ pub enum Change {
     },
     /// Keeps a user.
     PutUser(Arc<User>),
-    /// Removes a user, with all permissions.
+    /// Removes a user, with all permissions and limits.
     DeleteUser {
         /// The login name.
         user: Name,
@@ -101,6 +103,41 @@ pub enum Change {
         /// The exchange; none for all.
         exchange: Option<Name>,
     },
+    /// Keeps a runtime parameter of a vhost: a policy, limits, and others.
+    PutParameter {
+        /// The vhost.
+        vhost: Name,
+        /// The parameter.
+        parameter: Parameter,
+    },
+    /// Removes a runtime parameter of a vhost.
+    DeleteParameter {
+        /// The vhost.
+        vhost: Name,
+        /// The parameter's component.
+        component: Name,
+        /// The parameter's name.
+        name: Name,
+    },
+    /// Keeps a parameter of the whole broker.
+    PutGlobalParameter {
+        /// Its name.
+        name: Name,
+        /// Its value.
+        value: Value,
+    },
+    /// Removes a parameter of the whole broker.
+    DeleteGlobalParameter {
+        /// Its name.
+        name: Name,
+    },
+    /// Keeps a user's limits, by name; none of them removes them.
+    PutUserLimits {
+        /// The user.
+        user: Name,
+        /// The limits.
+        limits: Map<String, Value>,
+    },
     /// All of these, or after a crash none: a queue with its bindings, for example.
     All(Vec<Change>),
 }
@@ -133,6 +170,12 @@ pub struct Stored {
     pub permissions: Vec<(Name, Name, Arc<Permissions>)>,
     /// Vhost, user, and what the user may do with routing keys of an exchange.
     pub topic_permissions: Vec<(Name, Name, Arc<TopicPermissions>)>,
+    /// Each runtime parameter with its vhost.
+    pub parameters: Vec<(Name, Parameter)>,
+    /// Name and value of the parameters of the whole broker.
+    pub global_parameters: Vec<(Name, Value)>,
+    /// The users that have limits, and these.
+    pub user_limits: Vec<(Name, Map<String, Value>)>,
     /// How many times the catalog has been opened, this time included.
     pub boots: u64,
     /// The first number free for a queue. Numbers from here on were never given out by an earlier run, not

@@ -11,7 +11,7 @@ pub const CATALOG_FILE: &str = "catalog.redb";
 pub const LOCK_FILE: &str = "lock";
 
 /// The layout of the tables as a whole. Single records have versions of their own.
-pub(super) const FORMAT_VERSION: u64 = 1;
+pub(super) const FORMAT_VERSION: u64 = 2;
 
 /// Why a catalog cannot be opened. Each says so in one line.
 #[derive(Debug, thiserror::Error)]

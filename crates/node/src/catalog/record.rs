@@ -295,6 +295,24 @@ pub(super) fn encode_binding(spec: &BindingSpec) -> Vec<u8> {
     Writer::new().bytes(&spec.arguments.encode()).0
 }
 
+pub(super) fn encode_json(value: &serde_json::Value) -> Vec<u8> {
+    Writer::new().text(&value.to_string()).0
+}
+
+pub(super) fn decode_json(value: &[u8]) -> Decoded<serde_json::Value> {
+    let mut reader = Reader::of_value(value)?;
+    let text = reader.text()?;
+    let value = serde_json::from_str(text).map_err(|e| RecordError::Value(e.to_string()))?;
+    reader.end(value)
+}
+
+pub(super) fn decode_object(value: &[u8]) -> Decoded<serde_json::Map<String, serde_json::Value>> {
+    match decode_json(value)? {
+        serde_json::Value::Object(object) => Ok(object),
+        _ => Err(RecordError::Value("its value is no object".to_owned())),
+    }
+}
+
 /// `key` is what follows the vhost.
 pub(super) fn decode_binding(mut key: Reader<'_>, value: &[u8]) -> Decoded<BindingSpec> {
     let source = key.name()?;
@@ -486,6 +504,7 @@ mod tests {
                 let _ = decode_user(name(), &bytes);
                 let _ = decode_permissions(&bytes);
                 let _ = decode_topic_permissions(name(), &bytes);
+                let _ = decode_object(&bytes);
             }
         }
 

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metadata::parameter::Parameter;
 use metadata::topology::Name;
 use redb::{
     Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend, Table,
@@ -35,10 +36,13 @@ enum Kind {
     Users,
     Permissions,
     TopicPermissions,
+    Parameters,
+    GlobalParameters,
+    UserLimits,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 10] = [
         Kind::Vhosts,
         Kind::Exchanges,
         Kind::Queues,
@@ -46,14 +50,18 @@ impl Kind {
         Kind::Users,
         Kind::Permissions,
         Kind::TopicPermissions,
+        Kind::Parameters,
+        Kind::GlobalParameters,
+        Kind::UserLimits,
     ];
     /// Those whose keys start with a vhost.
-    const IN_VHOST: [Kind; 5] = [
+    const IN_VHOST: [Kind; 6] = [
         Kind::Exchanges,
         Kind::Queues,
         Kind::Bindings,
         Kind::Permissions,
         Kind::TopicPermissions,
+        Kind::Parameters,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +73,9 @@ impl Kind {
             Kind::Users => "users",
             Kind::Permissions => "permissions",
             Kind::TopicPermissions => "topic_permissions",
+            Kind::Parameters => "parameters",
+            Kind::GlobalParameters => "global_parameters",
+            Kind::UserLimits => "user_limits",
         }
     }
 
@@ -199,7 +210,7 @@ impl Store {
         let transaction = begin(&self.database)?;
         let mut tables = Tables {
             transaction: &transaction,
-            open: [const { None }; 7],
+            open: [const { None }; Kind::ALL.len()],
         };
         for change in changes {
             tables.apply(change)?;
@@ -253,7 +264,7 @@ type OpenTable<'t> = Table<'t, &'static [u8], &'static [u8]>;
 /// The tables of one transaction, each opened when a change first needs it.
 struct Tables<'t> {
     transaction: &'t WriteTransaction,
-    open: [Option<OpenTable<'t>>; 7],
+    open: [Option<OpenTable<'t>>; Kind::ALL.len()],
 }
 
 impl<'t> Tables<'t> {
@@ -336,7 +347,9 @@ impl<'t> Tables<'t> {
                         !matches!((key.bytes(), key.bytes()), (Ok(_), Ok(u)) if u == user.as_bytes())
                     })?;
                 }
-                self.delete(Kind::Users, &record::key(&[user.as_bytes()]))
+                let key = record::key(&[user.as_bytes()]);
+                self.delete(Kind::UserLimits, &key)?;
+                self.delete(Kind::Users, &key)
             }
             Change::PutPermissions {
                 vhost,
@@ -372,7 +385,44 @@ impl<'t> Tables<'t> {
                 user,
                 exchange: None,
             } => self.delete_under(Kind::TopicPermissions, &of(vhost, user)),
-            topology => unreachable!("{topology:?} is applied by apply()"),
+            parameter => self.apply_parameter(parameter),
+        }
+    }
+
+    fn apply_parameter(&mut self, change: &Change) -> Result<(), redb::Error> {
+        let key = |vhost: &Name, component: &Name, name: &Name| {
+            record::key(&[vhost.as_bytes(), component.as_bytes(), name.as_bytes()])
+        };
+        match change {
+            Change::PutParameter { vhost, parameter } => {
+                let key = key(vhost, &parameter.component, &parameter.name);
+                self.put(
+                    Kind::Parameters,
+                    &key,
+                    &record::encode_json(&parameter.value),
+                )
+            }
+            Change::DeleteParameter {
+                vhost,
+                component,
+                name,
+            } => self.delete(Kind::Parameters, &key(vhost, component, name)),
+            Change::PutGlobalParameter { name, value } => {
+                let key = record::key(&[name.as_bytes()]);
+                self.put(Kind::GlobalParameters, &key, &record::encode_json(value))
+            }
+            Change::DeleteGlobalParameter { name } => {
+                self.delete(Kind::GlobalParameters, &record::key(&[name.as_bytes()]))
+            }
+            Change::PutUserLimits { user, limits } => {
+                let key = record::key(&[user.as_bytes()]);
+                if limits.is_empty() {
+                    return self.delete(Kind::UserLimits, &key);
+                }
+                let value = record::encode_json(&limits.clone().into());
+                self.put(Kind::UserLimits, &key, &value)
+            }
+            other => unreachable!("{other:?} is applied by apply()"),
         }
     }
 }
@@ -434,6 +484,41 @@ fn read_record(
                 .topic_permissions
                 .push((vhost, user, key.end(permissions)?));
         }
+        Kind::Parameters | Kind::GlobalParameters | Kind::UserLimits => {
+            return read_parameter(kind, vhost, key, value, stored);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a parameter or a user's limits to what was read.
+fn read_parameter(
+    kind: Kind,
+    vhost: Name,
+    mut key: Reader<'_>,
+    value: &[u8],
+    stored: &mut Stored,
+) -> Result<(), RecordError> {
+    match kind {
+        Kind::Parameters => {
+            let parameter = Parameter {
+                component: key.name()?,
+                name: key.name()?,
+                value: record::decode_json(value)?,
+            };
+            stored.parameters.push((vhost, key.end(parameter)?));
+        }
+        Kind::GlobalParameters => {
+            let name = key.name()?;
+            let value = key.end(record::decode_json(value)?)?;
+            stored.global_parameters.push((name, value));
+        }
+        Kind::UserLimits => {
+            let user = key.name()?;
+            let limits = key.end(record::decode_object(value)?)?;
+            stored.user_limits.push((user, limits));
+        }
+        other => unreachable!("{other:?} is read by read_record()"),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! deleted, which whoever deletes asks of the node.
 
 mod change;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,7 @@ struct Entry {
     permissions: BTreeMap<Name, Arc<Permissions>>,
     /// By vhost, then by exchange.
     topics: BTreeMap<Name, BTreeMap<Name, TopicAccess>>,
+    limits: limits::Limits,
 }
 
 /// Topic permissions, compiled for their user and vhost and for a client without an MQTT identifier.
@@ -193,6 +195,11 @@ impl Identities {
                 && let Ok(access) = TopicAccess::compile(&user, &vhost, permissions)
             {
                 entry.insert_topic(vhost, access);
+            }
+        }
+        for (user, limits) in std::mem::take(&mut stored.user_limits) {
+            if let Some(entry) = users.get_mut(&user) {
+                entry.limits = limits::Limits::restored(limits);
             }
         }
         Identities {
@@ -407,6 +414,7 @@ impl Entry {
             user,
             permissions: BTreeMap::new(),
             topics: BTreeMap::new(),
+            limits: limits::Limits::default(),
         }
     }
 

@@ -13,7 +13,7 @@
 
 use std::sync::Arc;
 
-use node::connections::ConnectionEntry;
+use node::connections::{ConnectionEntry, ConnectionLimits, LimitReached};
 use node::identities::{AuthFailure, AuthenticatedUser};
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{FRAME_BYTES_MIN, Frame, FrameKind, encode_method};
@@ -290,6 +290,15 @@ impl Connection {
         let Some(found) = self.node.vhost(vhost) else {
             return Err(not_allowed(format!("vhost {vhost} not found")));
         };
+        let limits = ConnectionLimits {
+            vhost_max: found.limits().connections_max,
+            user_max: self.node.identities.limits(user.name()).connections_max,
+        };
+        let at_limit = |reached| not_allowed(limit_text(reached, vhost, user.name()));
+        let connections = &self.node.connections;
+        connections
+            .check_limits(vhost, user.name(), limits)
+            .map_err(at_limit)?;
         if !self.node.identities.may_enter(user.name(), vhost) {
             let text = format!(
                 "access to vhost '{vhost}' refused for user '{}'",
@@ -322,7 +331,8 @@ impl Connection {
             channels: Default::default(),
             mailbox: Arc::clone(&self.mailbox),
         });
-        self.node.connections.opened(Arc::clone(&entry));
+        let opened = self.node.connections.opened(Arc::clone(&entry), limits);
+        opened.map_err(at_limit)?;
         // Whoever deletes a vhost or a user closes the connections that are listed by then: look again.
         if !self
             .node
@@ -336,6 +346,18 @@ impl Connection {
         self.phase = Phase::Open(Box::new(Session::new(node, self.tuned, user, found, entry)));
         encode_method(self.output.buffer(), 0, &Method::ConnectionOpenOk);
         Ok(())
+    }
+}
+
+/// RabbitMQ's words for a limit that is reached.
+fn limit_text(reached: LimitReached, vhost: &str, user: &str) -> String {
+    match reached {
+        LimitReached::Vhost(max) => format!(
+            "access to vhost '{vhost}' refused for user '{user}': connection limit ({max}) is reached"
+        ),
+        LimitReached::User(max) => format!(
+            "connection refused for user '{user}': user connection limit ({max}) is reached"
+        ),
     }
 }
 

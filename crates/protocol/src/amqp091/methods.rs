@@ -212,6 +212,16 @@ impl Session {
             );
             return Err(Fault::connection(ReplyCode::NotAllowed, text).blame((20, 10)));
         }
+        let user = self.user.name();
+        if let Some(max) = self.node.identities.limits(user).channels_max
+            && max <= self.node.connections.channels_of(user)
+        {
+            let text = format!(
+                "number of channels opened for user '{user}' has reached the maximum allowed user \
+                 limit of {max}"
+            );
+            return Err(Fault::connection(ReplyCode::NotAllowed, text).blame((20, 10)));
+        }
         let channel = Channel::default();
         self.entry
             .channels

@@ -8,6 +8,7 @@ mod content;
 mod delivery;
 mod expiry;
 mod handshake;
+mod limits;
 mod memory;
 mod pair;
 mod publishing;

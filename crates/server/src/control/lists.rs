@@ -159,7 +159,7 @@ fn user(user: &User, column: &str) -> Option<Cell> {
 }
 
 fn vhost(vhost: &Vhost, column: &str) -> Option<Cell> {
-    let spec = &vhost.spec;
+    let spec = vhost.spec();
     Some(match column {
         "name" => (*spec.name).into(),
         "description" => spec.description.as_str().into(),

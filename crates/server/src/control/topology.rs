@@ -81,7 +81,7 @@ impl Broker {
     }
 
     fn delete_vhost(&self, name: &str) -> Result<Answer, Failure> {
-        if self.vhost(name)?.spec.protected_from_deletion {
+        if self.vhost(name)?.spec().protected_from_deletion {
             return Err(Failure::VhostProtected);
         }
         let deleted = self.node.delete_vhost(name);

@@ -634,9 +634,29 @@ impl Pair {
             12 if self.random.one_in(6) => self.purge(),
             13 => self.return_window(),
             14 => self.resume(),
+            15 if self.random.one_in(4) => self.change_options(),
             _ => self.pass_time(),
         }
         self.compare();
+    }
+
+    /// As a policy does.
+    fn change_options(&mut self) {
+        let old = &self.model.options;
+        let new = QueueOptions {
+            kind: old.kind,
+            priority_max: old.priority_max,
+            single_active_consumer: old.single_active_consumer,
+            ..random_options(&mut self.random)
+        };
+        self.log.push(format!("{} {new:?}", self.now_ms));
+        if new.expires_ms != old.expires_ms {
+            self.model.used_at_ms = self.now_ms;
+        }
+        self.model.options = new.clone();
+        self.model.handle_timeout(self.now_ms, &mut self.gates.1);
+        let (gate, effects) = (&mut self.gates.0, &mut self.effects);
+        self.queue.set_options(self.now_ms, new, gate, effects);
     }
 
     fn publish(&mut self) {

@@ -1,7 +1,7 @@
 //! One rule a test. The words of the scripts: see `script`.
 
 use super::super::*;
-use super::script::check;
+use super::script::{check, message};
 use crate::message::LogPosition;
 
 fn classic() -> QueueOptions {
@@ -747,4 +747,21 @@ fn a_stuck_message_costs_nothing_while_others_pass() {
     assert_eq!(queue.unacked_len(), 1);
     assert_eq!(effects.deliveries[0].id.slot, 1, "places are used again");
     queue.check_invariants();
+}
+
+/// Holes that expiry left between messages became too many when the messages before them were taken.
+#[test]
+fn holes_stay_bounded_while_messages_leave_in_front() {
+    let mut queue = Queue::new(classic(), 0);
+    let mut effects = Effects::default();
+    let lasting = (0..40).map(|_| None);
+    let mixed = (0..82).map(|at| (at % 2 == 0).then_some(1));
+    let batch = lasting
+        .chain(mixed)
+        .map(|ttl_ms| Incoming::new(message("m", ttl_ms, None, 1), LogPosition::NONE));
+    queue.publish(0, batch.collect::<Vec<_>>(), &mut OpenGate, &mut effects);
+    while queue.get(1, true, &mut effects).is_some() {
+        queue.check_invariants();
+    }
+    assert_eq!(queue.ready_len(), 0);
 }

@@ -10,7 +10,9 @@ use std::sync::mpsc;
 use metadata::identity::{
     HashingAlgorithm, PasswordHash, Permissions, TopicPermissions, User, VhostSpec,
 };
+use metadata::parameter::Parameter;
 use metadata::topology::{BindingSpec, Destination, ExchangeSpec, Name, QueueSpec};
+use serde_json::{Map, Value, json};
 use wire::amqp091::table::{FieldTable, FieldValue};
 
 use self::disk::SimDisk;
@@ -110,9 +112,41 @@ pub(super) fn topic_permissions(vhost: &str, user: &str, exchange: &str) -> Chan
     }
 }
 
+pub(super) fn parameter(vhost: &str, component: &str, name: &str) -> Change {
+    let value = json!({"pattern": "^a", "definition": {"max-length": 5}, "priority": 1});
+    Change::PutParameter {
+        vhost: vhost.into(),
+        parameter: Parameter {
+            component: component.into(),
+            name: name.into(),
+            value,
+        },
+    }
+}
+
+fn user_limits(user: &str, limits: Value) -> Change {
+    Change::PutUserLimits {
+        user: user.into(),
+        limits: limits.as_object().cloned().unwrap(),
+    }
+}
+
 /// One of each kind, in two vhosts of which one's name begins with the other's.
 fn everything() -> Vec<Change> {
-    let mut changes = vec![user("ann"), user("annabel")];
+    let mut changes = vec![
+        user("ann"),
+        user("annabel"),
+        user_limits("ann", json!({"max-connections": 1})),
+        user_limits("annabel", json!({"max-channels": 2, "max-connections": -1})),
+        Change::PutGlobalParameter {
+            name: "cluster_name".into(),
+            value: json!("hares"),
+        },
+        Change::PutGlobalParameter {
+            name: "x".into(),
+            value: json!([1, null]),
+        },
+    ];
     for name in ["a", "ab"] {
         changes.extend([
             vhost(name),
@@ -127,6 +161,9 @@ fn everything() -> Vec<Change> {
             topic_permissions(name, "ann", "x"),
             topic_permissions(name, "ann", "y"),
             topic_permissions(name, "annabel", "x"),
+            parameter(name, "policy", "p"),
+            parameter(name, "policy", "q"),
+            parameter(name, "vhost-limits", "limits"),
         ]);
     }
     changes
@@ -224,9 +261,59 @@ fn single_records_are_deleted() {
             user: ann(),
             exchange: None,
         },
+        Change::DeleteParameter {
+            vhost: a(),
+            component: "policy".into(),
+            name: "p".into(),
+        },
+        Change::DeleteGlobalParameter { name: "x".into() },
+        user_limits("ann", json!({})),
     ] {
         check(after_everything([change.clone(), change]));
     }
+}
+
+/// Version 1 had no tables for parameters and limits.
+#[test]
+fn a_catalog_of_version_1_opens_and_is_version_2_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (catalog, _) = Catalog::open(directory.path()).unwrap();
+    for change in [vhost("a"), queue("a", "q", 7), user("ann")] {
+        catalog.write(change);
+    }
+    catalog.close();
+    drop(catalog);
+    let counters = redb::TableDefinition::<&str, u64>::new("counters");
+    let database = redb::Database::open(directory.path().join(CATALOG_FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(counters)
+        .unwrap()
+        .insert("format", 1)
+        .unwrap();
+    for name in ["parameters", "global_parameters", "user_limits"] {
+        let table = redb::TableDefinition::<&[u8], &[u8]>::new(name);
+        assert!(transaction.delete_table(table).unwrap());
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    for _ in 0..2 {
+        let (catalog, stored) = Catalog::open(directory.path()).unwrap();
+        assert_eq!(
+            (stored.vhosts.len(), stored.queues.len(), stored.users.len()),
+            (1, 1, 1)
+        );
+        assert!(stored.parameters.is_empty() && stored.user_limits.is_empty());
+        catalog.close();
+    }
+    let database = redb::Database::open(directory.path().join(CATALOG_FILE)).unwrap();
+    let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
+    let format = transaction
+        .open_table(counters)
+        .unwrap()
+        .get("format")
+        .unwrap();
+    assert_eq!(format.map(|format| format.value()), Some(2));
 }
 
 #[test]

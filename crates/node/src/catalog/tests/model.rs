@@ -15,6 +15,9 @@ pub(super) struct Model {
     users: BTreeMap<Name, Arc<User>>,
     permissions: BTreeMap<(Name, Name), Arc<Permissions>>,
     topics: BTreeMap<(Name, Name, Name), Arc<TopicPermissions>>,
+    parameters: BTreeMap<(Name, Name, Name), Value>,
+    global: BTreeMap<Name, Value>,
+    user_limits: BTreeMap<Name, Map<String, Value>>,
 }
 
 fn same_binding(a: &BindingSpec, b: &BindingSpec) -> bool {
@@ -45,6 +48,7 @@ impl Model {
                 self.bindings.retain(|(v, _)| *v != vhost);
                 self.permissions.retain(|(v, _), _| *v != vhost);
                 self.topics.retain(|(v, _, _), _| *v != vhost);
+                self.parameters.retain(|(v, _, _), _| *v != vhost);
             }
             Change::PutExchange { vhost, spec } => {
                 self.exchanges.insert((vhost, spec.name.clone()), spec);
@@ -75,6 +79,7 @@ impl Model {
                 self.users.remove(&user);
                 self.permissions.retain(|(_, u), _| *u != user);
                 self.topics.retain(|(_, u, _), _| *u != user);
+                self.user_limits.remove(&user);
             }
             Change::PutPermissions {
                 vhost,
@@ -102,6 +107,27 @@ impl Model {
                 self.topics.retain(|(v, u, e), _| {
                     *v != vhost || *u != user || exchange.as_ref().is_some_and(|name| name != e)
                 });
+            }
+            Change::PutParameter { vhost, parameter } => {
+                let key = (vhost, parameter.component, parameter.name);
+                self.parameters.insert(key, parameter.value);
+            }
+            Change::DeleteParameter {
+                vhost,
+                component,
+                name,
+            } => {
+                self.parameters.remove(&(vhost, component, name));
+            }
+            Change::PutGlobalParameter { name, value } => {
+                self.global.insert(name, value);
+            }
+            Change::DeleteGlobalParameter { name } => {
+                self.global.remove(&name);
+            }
+            Change::PutUserLimits { user, limits } => {
+                self.user_limits.insert(user, limits);
+                self.user_limits.retain(|_, limits| !limits.is_empty());
             }
             Change::All(changes) => changes.iter().for_each(|change| self.apply(change)),
         }
@@ -148,6 +174,27 @@ impl Model {
             && same(
                 self.topics.iter().map(topics),
                 stored.topic_permissions.clone(),
+            )
+            && same(
+                self.parameters.iter().map(|(key, value)| {
+                    let (component, name) = (key.1.clone(), key.2.clone());
+                    let value = value.clone();
+                    let parameter = Parameter {
+                        component,
+                        name,
+                        value,
+                    };
+                    (key.0.clone(), parameter)
+                }),
+                stored.parameters.clone(),
+            )
+            && same(
+                self.global.iter().map(|(n, v)| (n.clone(), v.clone())),
+                stored.global_parameters.clone(),
+            )
+            && same(
+                self.user_limits.iter().map(|(u, l)| (u.clone(), l.clone())),
+                stored.user_limits.clone(),
             )
     }
 }
