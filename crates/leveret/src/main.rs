@@ -2,6 +2,7 @@
 
 mod config;
 mod ctl;
+mod offline;
 mod serve;
 
 use std::process::ExitCode;
@@ -30,6 +31,12 @@ enum Command {
     /// Check a configuration file, or show what would hold.
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at a stopped broker's messages on disk, and verify them. Changes nothing.
+    #[command(after_help = offline::EXIT_CODES)]
+    Inspect(offline::InspectArguments),
+    /// Mend a damaged message log: keep what is whole, set aside what is not.
+    #[command(after_help = offline::EXIT_CODES)]
+    Repair(offline::RepairArguments),
     /// Ask a running broker, in rabbitmqctl's words.
     #[command(disable_help_flag = true)]
     Ctl {
@@ -44,6 +51,11 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Perf(arguments) => perf::run(*arguments),
         Command::Config(command) => config::run(&command),
+        Command::Inspect(arguments) => match offline::inspect(&arguments) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Repair(arguments) => offline::repair(&arguments),
         Command::Ctl { line } => return ctl::run(&line),
     };
     match outcome {

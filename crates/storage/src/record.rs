@@ -183,8 +183,12 @@ pub(crate) fn peek_length(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Whose a damaged record may have been, if its header still looks like a message's.
-pub(crate) fn guess_owners(bytes: &[u8]) -> Vec<OwnerId> {
+/// `expected`: it has the position that was due, else nothing is guessed.
+pub(crate) fn guess_owners(bytes: &[u8], expected: bool) -> Vec<OwnerId> {
     let guess = || {
+        if !expected {
+            return None;
+        }
         let length = peek_length(bytes)? as usize;
         let mut cursor = Cursor(bytes.get(16..)?);
         let (kind, flags) = (cursor.u8()?, cursor.u8()?);

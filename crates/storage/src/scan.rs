@@ -94,11 +94,7 @@ pub(crate) fn scan(
         }
         let head = window.ahead(offset, GUESS_BYTES)?;
         let expected = record::peek_position(head) == Some(scanned.next);
-        let owners = if expected {
-            record::guess_owners(head)
-        } else {
-            Vec::new()
-        };
+        let owners = record::guess_owners(head, expected);
         let begun = expected && record::peek_length(head).is_some();
         if end == End::Open {
             let later = synced_later(&mut window, salt, number, offset)?;

@@ -13,6 +13,7 @@ mod admin;
 mod alarm;
 mod broker;
 mod lists;
+mod offline;
 mod permissions;
 mod restart;
 mod start;

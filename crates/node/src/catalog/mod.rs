@@ -8,6 +8,7 @@
 //! memory), and retries of a failed fsync.
 
 mod change;
+mod offline;
 mod place;
 mod record;
 mod store;
@@ -25,6 +26,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 pub use change::{Change, Stored, StoredQueue};
+pub use offline::{HoldFor, OfflineHold, hold_offline, read_offline};
 pub use place::{CATALOG_FILE, CatalogError, LOCK_FILE};
 
 use store::Store;
