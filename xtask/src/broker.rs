@@ -34,6 +34,7 @@ pub(crate) enum Port {
 pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
+    http: SocketAddr,
 }
 
 impl Broker {
@@ -41,6 +42,7 @@ impl Broker {
     /// and waits until it accepts connections.
     pub(crate) fn start(folder: &Path, log: &Path, port: Port) -> Result<Broker> {
         let program = target_directory()?.join("debug/leveret");
+        let http = address(Port::Free)?;
         let address = address(port)?;
         let data = folder.join("data");
         if data.exists() {
@@ -50,6 +52,7 @@ impl Broker {
         let mut command = Command::new(&program);
         command.arg("serve").arg("--data-dir").arg(&data);
         command.arg("--amqp").arg(address.to_string());
+        command.arg("--http").arg(http.to_string());
         let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
         if TcpListener::bind(ipv6).is_ok() {
             // Some clients try IPv6 too.
@@ -60,13 +63,22 @@ impl Broker {
             .stderr(output)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        let mut broker = Broker { child, address };
+        let mut broker = Broker {
+            child,
+            address,
+            http,
+        };
         broker.wait_until_it_accepts()?;
         Ok(broker)
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// The port of the management API.
+    pub(crate) fn http_port(&self) -> u16 {
+        self.http.port()
     }
 
     /// Stops it as an operator would. An error when it does not stop in time, or not with exit code

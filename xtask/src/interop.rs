@@ -8,8 +8,8 @@
 //! - `run` talks to the broker, exits non-zero on failure, and prints last `N passed, N failed, N
 //!   skipped`.
 //!
-//! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL`
-//! and `LEVERET_AMQP_PORT`. Each group has a fresh broker. Deliberately absent: anything about one
+//! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL`,
+//! `LEVERET_AMQP_PORT` and `LEVERET_HTTP_PORT`. Each group has a fresh broker. Deliberately absent: anything about one
 //! language.
 
 use std::fs::{self, File};
@@ -191,6 +191,7 @@ impl Group {
         let url = format!("amqp://guest:guest@127.0.0.1:{}", broker.port());
         command
             .env("LEVERET_AMQP_URL", url)
+            .env("LEVERET_HTTP_PORT", broker.http_port().to_string())
             .env("LEVERET_AMQP_PORT", broker.port().to_string());
         let status = logged(&mut command, &log, Duration::from_secs(RUN_SECONDS_MAX))?;
         let succeeded = status.is_some_and(|status| status.success());

@@ -20,6 +20,9 @@ fn amqp_default(port: u16) -> String {
     }
 }
 
+/// The management API's port, as RabbitMQ's.
+const HTTP_PORT: u16 = 15672;
+
 /// AMQP's port.
 const AMQP_PORT: u16 = 5672;
 
@@ -38,9 +41,9 @@ pub(crate) struct Arguments {
     /// Address to serve AMQP on, or several [default: port 5672 of all addresses].
     #[arg(long, value_name = "HOST:PORT")]
     amqp: Vec<String>,
-    /// Reserved for the management API, which is not built yet.
+    /// Address to serve the management API on, or several, or none [default: port 15672 of all addresses].
     #[arg(long, value_name = "HOST:PORT")]
-    http: Option<String>,
+    http: Vec<String>,
     /// What to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -78,11 +81,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     for note in config.notes() {
         tracing::warn!("{note}");
     }
-    if arguments.http.is_some() {
-        tracing::warn!("--http is reserved: the management API is not built yet");
-    }
     let listeners = Listeners {
         amqp: addresses(&config.listen.amqp, AMQP_PORT)?,
+        http: http_addresses(&arguments.http, HTTP_PORT)?,
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -153,11 +154,35 @@ fn announce(server: &Server, data_dir: &Path) {
     let canonical = data_dir.canonicalize();
     let data_dir = canonical.as_deref().unwrap_or(data_dir);
     println!(
-        "leveret {} serves AMQP on {}, data in {}",
+        "leveret {} serves AMQP on {}, {}data in {}",
         env!("CARGO_PKG_VERSION"),
         addresses.join(", "),
+        http_announcement(server.http_addresses()),
         data_dir.display()
     );
+}
+
+fn http_announcement(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    match addresses.is_empty() {
+        true => String::new(),
+        false => format!("its HTTP API on {}, ", addresses.join(", ")),
+    }
+}
+
+/// Where HTTP is served. The default is only wished for: a second broker of this machine starts without it.
+fn http_addresses(wanted: &[String], port: u16) -> Result<Vec<SocketAddr>> {
+    let none = wanted.iter().any(|wanted| wanted == "none");
+    let wanted = wanted.to_vec();
+    let by_default = wanted.is_empty();
+    let found = addresses(&Addresses { none, wanted }, port)?;
+    for address in found.iter().filter(|_| by_default) {
+        if let Err(error) = TcpListener::bind(address) {
+            tracing::warn!("no HTTP on {address}, which was not asked for: {error}");
+            return Ok(Vec::new());
+        }
+    }
+    Ok(found)
 }
 
 fn addresses(configured: &Addresses, port: u16) -> Result<Vec<SocketAddr>> {

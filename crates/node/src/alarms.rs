@@ -40,6 +40,11 @@ impl Alarms {
         self.0.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether this alarm is on.
+    pub fn is_on(&self, alarm: Alarm) -> bool {
+        self.0.load(Ordering::Relaxed) & alarm as u8 != 0
+    }
+
     /// RabbitMQ's reason text: `low on memory`, `low on disk`, `low on memory & disk`.
     pub fn reason(&self) -> Option<&'static str> {
         match self.0.load(Ordering::SeqCst) & 3 {

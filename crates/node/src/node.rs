@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
+use crate::counters::Churn;
 use crate::events::Events;
 use crate::identities::Identities;
 use crate::replies::Replies;
@@ -46,6 +47,8 @@ pub struct Node {
     pub events: Events,
     /// Parameters of the whole broker.
     pub(crate) global_parameters: RwLock<BTreeMap<Name, Value>>,
+    /// How much came and went.
+    pub churn: Arc<Churn>,
     vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
     shared: Shared,
     consumer_id: AtomicU64,
@@ -71,7 +74,9 @@ impl Node {
     fn restore(settings: Settings, catalog: Catalog, mut stored: Stored, now_ms: u64) -> Arc<Self> {
         let catalog = Arc::new(catalog);
         let timers = Arc::new(Timers::default());
+        let churn = Arc::new(Churn::default());
         let shared = Shared {
+            churn: Arc::clone(&churn),
             catalog: Arc::clone(&catalog),
             timers: Arc::clone(&timers),
             queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
@@ -89,6 +94,7 @@ impl Node {
             timers,
             events: Events::default(),
             global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
+            churn,
             vhosts: RwLock::default(),
             shared,
             consumer_id: AtomicU64::new(0),

@@ -22,6 +22,7 @@ use wire::amqp091::properties::Properties;
 
 use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
+use crate::counters::{Churn, count};
 use crate::queue_cell::{Aftermath, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub catalog: Arc<Catalog>,
     /// When queues want to be woken.
     pub timers: Arc<Timers>,
+    /// How much came and went in the node.
+    pub churn: Arc<Churn>,
     /// The last queue id given out.
     pub queue_id: Arc<AtomicU64>,
 }
@@ -170,6 +173,7 @@ impl Vhost {
         }
         let options = queue_arguments::parse(&spec, &self.name)
             .map_err(|error| Refusal::precondition(error.to_string()))?;
+        count(&self.shared.churn.queues_declared);
         let made = self.declare(|topology| {
             Ok(match topology.queue(&spec.name) {
                 // Somebody was quicker.
@@ -222,6 +226,7 @@ impl Vhost {
         queue_arguments::check_equivalence(&cell.spec, &spec, &self.name)
             .map_err(|error| Refusal::precondition(error.to_string()))?;
         cell.touch(now_ms);
+        count(&self.shared.churn.queues_declared);
         // It may have been declared by another connection a moment ago and not be on disk yet.
         let ticket = if cell.spec.durable {
             self.shared.catalog.last_ticket()
@@ -256,6 +261,7 @@ impl Vhost {
         let cell = self.new_cell(id, spec, options, owner, now_ms);
         cell.assign_policy(policy);
         topology.insert_queue(Arc::clone(&cell));
+        count(&self.shared.churn.queues_created);
         DeclaredQueue { cell, ticket }
     }
 
@@ -349,6 +355,7 @@ impl Vhost {
         self.change(|topology| {
             let ready = cell.close(condition)?.ok()?;
             topology.remove_queue(cell);
+            count(&self.shared.churn.queues_deleted);
             let removed = topology.router.remove_queue(&cell.spec.name);
             let mut ticket = self.forget(&removed);
             if cell.spec.durable && !cell.spec.exclusive {

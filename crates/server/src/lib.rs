@@ -8,6 +8,8 @@ mod clock;
 pub mod config;
 pub mod control;
 mod driver;
+mod host;
+mod http;
 mod memory;
 mod server;
 mod workers;

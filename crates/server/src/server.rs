@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use management::{Api, Listening};
 use node::catalog::CatalogError;
 use node::node::Node;
 use node::settings::Settings;
@@ -16,6 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::control;
+use crate::host;
+use crate::http::{self, HttpService, Site};
 use crate::memory;
 use crate::workers::Workers;
 
@@ -29,10 +32,12 @@ const MEMORY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Where to listen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Listeners {
     /// AMQP, `127.0.0.1:5672` for example; several if a name has several addresses.
     pub amqp: Vec<SocketAddr>,
+    /// The management API, `127.0.0.1:15672` for example.
+    pub http: Vec<SocketAddr>,
 }
 
 /// Why a broker did not start.
@@ -67,6 +72,8 @@ pub struct Server {
     node: Arc<Node>,
     clock: Clock,
     workers: Workers,
+    http: HttpService,
+    http_addresses: Vec<SocketAddr>,
     amqp: Vec<TcpListener>,
     control: control::Listener,
     broker: Arc<control::Broker>,
@@ -94,12 +101,26 @@ impl Server {
                 error,
             })?);
         }
+        let http = bind_http(&listeners.http)?;
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
+        let http_addresses: Vec<SocketAddr> =
+            http.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let data_dir = data_dir.canonicalize()?;
+        let listening = listening(&local_addresses(&amqp), &http_addresses);
+        let api = Api::new(
+            Arc::clone(&node),
+            host::host(&node, clock, &data_dir, listening),
+        );
+        let sites = http.into_iter().map(|listener| Site {
+            listener,
+            router: management::router(Arc::clone(&api)),
+        });
+        let http = HttpService::start(sites.collect())?;
         let broker = Arc::new(control::Broker {
             node: Arc::clone(&node),
             clock,
-            data_dir: data_dir.canonicalize()?,
+            data_dir,
             amqp: local_addresses(&amqp),
             changing: Default::default(),
         });
@@ -107,6 +128,8 @@ impl Server {
             node,
             clock,
             workers,
+            http,
+            http_addresses,
             amqp,
             control,
             broker,
@@ -116,6 +139,11 @@ impl Server {
     /// Where AMQP is served; the port is the real one if 0 was asked for.
     pub fn amqp_addresses(&self) -> Vec<SocketAddr> {
         local_addresses(&self.amqp)
+    }
+
+    /// Where the management API is served.
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        &self.http_addresses
     }
 
     /// The node behind the sockets.
@@ -197,6 +225,7 @@ impl Server {
 
     async fn shut_down(mut self) {
         drop(self.control);
+        self.http.stop();
         let node = &self.node;
         node.connections.force_close(
             "broker forced connection closure with reason 'shutdown'",
@@ -213,6 +242,29 @@ impl Server {
         self.workers.stop();
         self.node.catalog.close();
     }
+}
+
+fn bind_http(addresses: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, StartError> {
+    let listen = |address: &SocketAddr| {
+        http::bind(*address).map_err(|error| StartError::Listen {
+            address: address.to_string(),
+            error,
+        })
+    };
+    addresses.iter().map(listen).collect()
+}
+
+/// What is listened on, in RabbitMQ's words.
+fn listening(amqp: &[SocketAddr], http: &[SocketAddr]) -> Vec<Listening> {
+    let of = |protocol: &'static str, addresses: &[SocketAddr]| {
+        let one = |address: &SocketAddr| Listening {
+            protocol,
+            address: *address,
+            tls: false,
+        };
+        addresses.iter().map(one).collect::<Vec<_>>()
+    };
+    [of("amqp", amqp), of("http", http)].concat()
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

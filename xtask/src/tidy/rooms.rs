@@ -47,7 +47,7 @@ const fn room(
 }
 
 /// From the bottom up: a room imports only rooms above its own line.
-pub(super) static ROOMS: [Room; 12] = [
+pub(super) static ROOMS: [Room; 13] = [
     // A client for tests, so that any room's tests may use it.
     room("probe", &[], &[]),
     room("wire", &[], &PURE),
@@ -60,13 +60,30 @@ pub(super) static ROOMS: [Room; 12] = [
         &[Wall::Network],
     ),
     room("protocol", &["broker", "metadata", "node", "wire"], &PURE),
-    room("server", &["metadata", "node", "protocol", "wire"], &[]),
+    room(
+        "management",
+        &["broker", "metadata", "node", "wire"],
+        &[Wall::Clock, Wall::Files, Wall::Network, Wall::Random],
+    ),
+    room(
+        "server",
+        &["management", "metadata", "node", "protocol", "wire"],
+        &[],
+    ),
     // Beside the house: it sees a broker as its clients do, any broker.
     room("perf", &["wire"], &[]),
     room(
         "leveret",
         &[
-            "broker", "metadata", "node", "perf", "protocol", "server", "storage", "wire",
+            "broker",
+            "management",
+            "metadata",
+            "node",
+            "perf",
+            "protocol",
+            "server",
+            "storage",
+            "wire",
         ],
         &[],
     ),
@@ -93,7 +110,7 @@ const fn kept(name: &'static str, rooms: &'static [&'static str], reason: &'stat
 pub(super) static KEPT: [Kept; 8] = [
     kept(
         "tokio",
-        &["node", "server", "perf", "leveret"],
+        &["management", "node", "server", "perf", "leveret"],
         "only what drives sockets and tasks is asynchronous",
     ),
     kept(
@@ -103,7 +120,7 @@ pub(super) static KEPT: [Kept; 8] = [
     ),
     kept(
         "parking_lot",
-        &["node", "server", "storage"],
+        &["management", "node", "server", "storage"],
         "no locks in the pure rooms",
     ),
     kept(

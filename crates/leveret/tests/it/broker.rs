@@ -16,6 +16,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn leveret(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
     command.args(arguments).stdin(Stdio::null());
+    if arguments.first() == Some(&"serve") && !arguments.contains(&"--http") {
+        // The default port is the machine's, and the tests are many.
+        command.args(["--http", "none"]);
+    }
     command
 }
 

@@ -159,6 +159,11 @@ impl NewPassword<'_> {
     }
 }
 
+/// Hashes a password under a new salt, as definitions carry it.
+pub fn hash_password(password: &[u8]) -> PasswordHash {
+    NewPassword::Clear(password).hash().0
+}
+
 /// Reading.
 impl Identities {
     /// Takes users and permissions out of what the catalog held. If it held nothing at all, adds the default

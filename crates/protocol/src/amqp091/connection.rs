@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use node::catalog::Ticket;
 use node::connections::ConnectionId;
+use node::counters::count;
 use node::mailbox::{Event, Mailbox};
 use node::node::Node;
 use wire::amqp091::frame::{Frame, FrameKind, decode_frame, encode_heartbeat, encode_method};
@@ -500,6 +501,7 @@ impl Connection {
                 output: &mut self.output,
             });
             self.phase = Phase::Closed;
+            count(&self.node.churn.connections_closed);
             self.node.connections.ended(self.id);
         }
     }

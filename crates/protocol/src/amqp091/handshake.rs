@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use node::connections::{ConnectionEntry, ConnectionLimits, LimitReached};
+use node::counters::count;
 use node::identities::{AuthFailure, AuthenticatedUser};
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{FRAME_BYTES_MIN, Frame, FrameKind, encode_method};
@@ -194,6 +195,7 @@ impl Connection {
         };
         match login {
             Ok(user) => {
+                count(&self.node.churn.logins_succeeded);
                 let settings = &self.node.settings;
                 let tune = ConnectionTune {
                     channel_max: settings.channel_max,
@@ -203,7 +205,10 @@ impl Connection {
                 encode_method(self.output.buffer(), 0, &Method::ConnectionTune(tune));
                 self.step(Step::TuneOk(user));
             }
-            Err(failure) => self.refuse_login(now_ms, &name, start_ok.mechanism, &failure),
+            Err(failure) => {
+                count(&self.node.churn.logins_failed);
+                self.refuse_login(now_ms, &name, start_ok.mechanism, &failure);
+            }
         }
         Ok(())
     }
@@ -333,6 +338,7 @@ impl Connection {
         });
         let opened = self.node.connections.opened(Arc::clone(&entry), limits);
         opened.map_err(at_limit)?;
+        count(&self.node.churn.connections_opened);
         // Whoever deletes a vhost or a user closes the connections that are listed by then: look again.
         if !self
             .node

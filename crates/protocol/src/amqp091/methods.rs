@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use broker::queue::{ConsumerId, Delivery};
 use hashbrown::HashMap;
 use node::connections::ConnectionEntry;
+use node::counters::count;
 use node::identities::AuthenticatedUser;
 use node::node::Node;
 use node::vhost::Vhost;
@@ -228,6 +229,7 @@ impl Session {
             .lock()
             .insert(number, Arc::clone(&channel.entry));
         self.channels.insert(number, channel);
+        count(&self.node.churn.channels_opened);
         turn.say(number, &Method::ChannelOpenOk);
         Ok(())
     }
@@ -283,6 +285,7 @@ impl Session {
             return;
         };
         self.entry.channels.lock().remove(&number);
+        count(&self.node.churn.channels_closed);
         if let Some(reply) = channel.reply_consumer.take() {
             self.close_reply_consumer(&reply);
         }

@@ -1,0 +1,107 @@
+//! What the API is given: the node, and what it cannot know without sockets, files or a clock.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use node::node::Node;
+
+/// Largest request body, in bytes; a larger one is refused with 400. RabbitMQ's
+/// `management.http.max_body_size`.
+pub(crate) const BODY_BYTES_MAX: usize = 20_000_000;
+
+/// The RabbitMQ release whose API this is, as `rabbitmq_version` and others say.
+pub(crate) const RABBITMQ_VERSION: &str = "4.3.6";
+
+/// Both ends of the connection that a request came over; whoever serves the router puts it into every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// The client's address.
+    pub address: SocketAddr,
+}
+
+impl Peer {
+    /// Whether the client is on this machine: `guest` may log in from nowhere else.
+    pub fn is_loopback(&self) -> bool {
+        let ip: IpAddr = self.address.ip().to_canonical();
+        ip.is_loopback()
+    }
+}
+
+/// One thing that this process listens on.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// RabbitMQ's word: `amqp`, `amqp/ssl`, `http`, `http/prometheus`.
+    pub protocol: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS to it.
+    pub tls: bool,
+}
+
+/// What the machine says of this process, at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostFacts {
+    /// Memory that the process holds.
+    pub memory_bytes: u64,
+    /// Memory at which publishers are blocked.
+    pub memory_limit_bytes: u64,
+    /// Free space where the data is.
+    pub disk_free_bytes: u64,
+    /// Free space under which publishers are blocked; 0 is no limit.
+    pub disk_limit_bytes: u64,
+    /// File handles in use.
+    pub files: u64,
+    /// File handles that there may be.
+    pub files_max: u64,
+    /// Threads of the process.
+    pub threads: u64,
+    /// Processors that the process may use.
+    pub processors: u64,
+    /// Context switches of the process so far.
+    pub context_switches: u64,
+}
+
+/// The process and the machine it runs on.
+pub struct Host {
+    /// Now, in milliseconds since 1970.
+    pub now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// When the process started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Asks the machine.
+    pub facts: Box<dyn Fn() -> HostFacts + Send + Sync>,
+    /// What is listened on.
+    pub listeners: Vec<Listening>,
+    /// Where the data is.
+    pub data_dir: String,
+    /// The configuration file, if there is one.
+    pub config_file: Option<String>,
+}
+
+/// Everything a handler may ask.
+pub struct Api {
+    /// The broker.
+    pub(crate) node: Arc<Node>,
+    pub(crate) host: Host,
+    pub(crate) attempts: crate::access::Attempts,
+}
+
+impl Api {
+    /// The API over a node.
+    pub fn new(node: Arc<Node>, host: Host) -> Arc<Self> {
+        Arc::new(Api {
+            node,
+            host,
+            attempts: crate::access::Attempts::default(),
+        })
+    }
+
+    /// Now, in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.host.now_ms)()
+    }
+
+    /// The node's name, as every object that lives on it says.
+    pub(crate) fn node_name(&self) -> crate::json::Json {
+        self.node.settings.cluster_name.as_str().to_owned().into()
+    }
+}

@@ -1,0 +1,182 @@
+//! Connections: lists, and closing them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use node::connections::ConnectionEntry;
+
+use crate::access::Guard::{Management, VhostOrMonitoring};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::json::{Json, Object};
+use crate::pages;
+use crate::queues::no_collector;
+use crate::routes::{Route, delete, get, list, route};
+
+pub(crate) const ROUTES: &[Route] = &[
+    route(
+        "/api/connections",
+        &[list(Management, list_all, "List connections")],
+    ),
+    route(
+        "/api/connections/{connection}",
+        &[
+            get(Management, show, "Show a connection"),
+            delete(Management, close, "Close a connection"),
+        ],
+    ),
+    route(
+        "/api/connections/username/{user}",
+        &[
+            list(Management, list_of_user, "List a user's connections"),
+            delete(Management, close_of_user, "Close a user's connections"),
+        ],
+    ),
+    route(
+        "/api/vhosts/{vhost}/connections",
+        &[list(
+            VhostOrMonitoring,
+            list_in_vhost,
+            "List connections to a vhost",
+        )],
+    ),
+];
+
+/// RabbitMQ's word for a connection under an alarm: `blocking` until it publishes, then `blocked`.
+fn state(call: &Call<'_>, entry: &ConnectionEntry) -> &'static str {
+    let alarm = call.api.node.alarms.any();
+    match (alarm, entry.blocked.load(Ordering::Relaxed)) {
+        (false, _) => "running",
+        (true, false) => "blocking",
+        (true, true) => "blocked",
+    }
+}
+
+fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
+    let mut object = Object::new()
+        .with("auth_mechanism", &entry.auth_mechanism)
+        .with("channel_max", entry.channel_max)
+        .with("channels", entry.channels.lock().len())
+        .with("client_properties", Json::table(&entry.client_properties))
+        .with("connected_at", entry.connected_at_ms)
+        .with("frame_max", entry.frame_bytes_max)
+        .with("garbage_collection", no_collector())
+        .with("host", &entry.local_host)
+        .with("name", &entry.name)
+        .with("node", call.api.node_name())
+        .with("peer_cert_issuer", Json::Null)
+        .with("peer_cert_serial_number", Json::Null)
+        .with("peer_cert_subject", Json::Null)
+        .with("peer_cert_validity", Json::Null)
+        .with("peer_host", &entry.peer_host)
+        .with("peer_port", entry.peer_port)
+        .with("port", entry.local_port)
+        .with("protocol", "AMQP 0-9-1")
+        .with("reductions", 0u64)
+        .with("reductions_details", Object::new().with("rate", 0.0))
+        .with("send_pend", 0u64)
+        .with("ssl", false)
+        .with("ssl_cipher", Json::Null)
+        .with("ssl_hash", Json::Null)
+        .with("ssl_key_exchange", Json::Null)
+        .with("ssl_protocol", Json::Null)
+        .with("state", state(call, entry))
+        .with("timeout", entry.heartbeat_s)
+        .with("type", "network")
+        .with("user", &entry.user)
+        .with("user_who_performed_action", &entry.user)
+        .with("vhost", &entry.vhost);
+    if let Some(name) = &entry.user_provided_name {
+        object.put("user_provided_name", name);
+    }
+    object
+}
+
+/// Connections that the user may see, `monitoring` all of them, others their own.
+pub(crate) fn seen(call: &Call<'_>) -> Vec<Arc<ConnectionEntry>> {
+    let mut entries = call.api.node.connections.list();
+    if !call.login.is_monitoring() {
+        entries.retain(|entry| entry.user == *call.login.name());
+    }
+    entries
+}
+
+/// The connection in the path: no other user's, but for `monitoring`.
+pub(crate) fn find(call: &Call<'_>) -> Result<Arc<ConnectionEntry>, Failure> {
+    let name = call.param("connection");
+    let found = call.api.node.connections.list();
+    let found = found.into_iter().find(|entry| *entry.name == *name);
+    let entry = found.ok_or_else(Failure::no_object)?;
+    match call.login.is_monitoring() || entry.user == *call.login.name() {
+        true => Ok(entry),
+        false => Err(not_yours()),
+    }
+}
+
+fn not_yours() -> Failure {
+    Failure::not_authorised("User not authorised to access object")
+}
+
+fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
+    let entries = seen(call);
+    pages::answer(call, entries.iter().map(|e| object(call, e)).collect())
+}
+
+fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
+    let vhost = call.vhost()?;
+    let mut entries = seen(call);
+    entries.retain(|entry| entry.vhost == vhost.name);
+    pages::answer(call, entries.iter().map(|e| object(call, e)).collect())
+}
+
+fn show(call: &Call<'_>) -> Result<Answer, Failure> {
+    let entry = find(call)?;
+    Ok(pages::one(call, object(call, &entry)))
+}
+
+/// What the client reads: RabbitMQ's words, or the operator's.
+fn explanation<'a>(call: &Call<'a>) -> &'a str {
+    call.reason.unwrap_or("Closed via management plugin")
+}
+
+fn close(call: &Call<'_>) -> Result<Answer, Failure> {
+    let entry = find(call)?;
+    if !call.login.is_administrator() && entry.user != *call.login.name() {
+        return Err(not_yours());
+    }
+    let connections = &call.api.node.connections;
+    connections.force_close(explanation(call), |other| other.id == entry.id);
+    Ok(Answer::done())
+}
+
+/// Another user's connections are for `monitoring`, and closing them for administrators.
+fn check_user(call: &Call<'_>, allowed: bool) -> Result<(), Failure> {
+    match allowed || **call.login.name() == *call.param("user") {
+        true => Ok(()),
+        false => Err(not_yours()),
+    }
+}
+
+fn list_of_user(call: &Call<'_>) -> Result<Answer, Failure> {
+    check_user(call, call.login.is_monitoring())?;
+    let user = call.param("user");
+    let entries = call.api.node.connections.list();
+    let of_user = entries.iter().filter(|entry| *entry.user == *user);
+    let brief = |entry: &Arc<ConnectionEntry>| {
+        Object::new()
+            .with("name", &entry.name)
+            .with("vhost", &entry.vhost)
+            .with("user", &entry.user)
+            .with("node", call.api.node_name())
+    };
+    pages::answer(call, of_user.map(brief).collect())
+}
+
+fn close_of_user(call: &Call<'_>) -> Result<Answer, Failure> {
+    check_user(call, call.login.is_administrator())?;
+    let user = call.param("user");
+    let connections = &call.api.node.connections;
+    connections.force_close(explanation(call), |entry| *entry.user == *user);
+    Ok(Answer::done())
+}

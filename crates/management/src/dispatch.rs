@@ -1,0 +1,203 @@
+//! From a request to its handler and back: routing, login, body, and the response.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::any;
+use node::catalog::Ticket;
+
+use crate::access::{self, Denied};
+use crate::answer::{Answer, Body as AnswerBody};
+use crate::api::{Api, BODY_BYTES_MAX, Peer};
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::routes::{self, Operation, Route};
+use crate::text::unquote_plus;
+
+const JSON: &str = "application/json";
+
+/// The API as a router. Whoever serves it puts a [`Peer`] into each request's extensions; without one the client
+/// counts as not on this machine.
+pub fn router(api: Arc<Api>) -> Router {
+    let mut router = Router::new();
+    for route in routes::all() {
+        let serve = move |State(api): State<Arc<Api>>, params, request| async move {
+            let params = path_params(params);
+            let mut response = serve(api, route, params, request).await;
+            let allow = HeaderValue::from_str(&route.allow()).expect("methods are plain letters");
+            response.headers_mut().insert(ALLOW, allow);
+            response
+        };
+        router = router.route(route.path, any(serve));
+    }
+    router
+        .fallback(|| async { failed(&Failure::no_object()) })
+        .with_state(api)
+}
+
+/// The segments of the path; `None` where they are no UTF-8.
+fn path_params(
+    params: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+) -> Option<Vec<(String, String)>> {
+    let params = params.ok()?;
+    let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    Some(params.iter().map(own).collect())
+}
+
+async fn serve(
+    api: Arc<Api>,
+    route: &'static Route,
+    params: Option<Vec<(String, String)>>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    if head.method == "OPTIONS" {
+        return empty(StatusCode::OK);
+    }
+    let Some(operation) = route.find(head.method.as_str()) else {
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    };
+    let Some(params) = params else {
+        return failed(&Failure::bad_request("the path is not UTF-8"));
+    };
+    let authorization = head.headers.get(AUTHORIZATION).cloned();
+    let peer = head.extensions.get::<Peer>().copied();
+    let reason = head
+        .headers
+        .get("x-reason")
+        .and_then(|value| String::from_utf8(value.as_bytes().to_vec()).ok());
+    let query = parse_query(head.uri.query().unwrap_or_default());
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+        return failed(&Failure::bad_request(
+            "Exceeded HTTP request body size limit",
+        ));
+    };
+    let work = move || {
+        let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
+        let login = match access::log_in(&api, authorization, peer) {
+            Ok(login) => login,
+            Err(denied) => return refused(&denied),
+        };
+        let call = Call::new(&api, &login, &params, &query, &body, reason.as_deref());
+        respond(run(&call, operation))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(response) => response,
+        Err(panic) => {
+            tracing::error!(path = route.path, "a handler failed: {panic}");
+            failed(&Failure::internal("the request could not be served".into()))
+        }
+    }
+}
+
+/// Checks the guard, calls the handler, and waits until what it changed is on disk.
+fn run(call: &Call<'_>, operation: &Operation) -> Result<Answer, Failure> {
+    access::check(call, operation.guard)?;
+    let answer = (operation.handler)(call)?;
+    if operation.method != "GET" {
+        tracing::info!(
+            user = &**call.login.name(),
+            method = operation.method,
+            "HTTP API: {}",
+            operation.summary
+        );
+    }
+    wait_until_durable(call.api, answer.ticket)?;
+    Ok(answer)
+}
+
+fn wait_until_durable(api: &Api, ticket: Ticket) -> Result<(), Failure> {
+    let catalog = &api.node.catalog;
+    if catalog.durable() < ticket {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let wake = move || {
+            // Nobody waits any more only if this thread is gone.
+            let _ = sender.send(());
+        };
+        catalog.wake_when_durable(ticket, Arc::new(wake));
+        let _ = receiver.recv();
+    }
+    match catalog.failure() {
+        Some(failure) if catalog.durable() < ticket => Err(Failure::internal(failure.to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn parse_query(query: &str) -> Vec<(String, String)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let parse = |pair: &str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((unquote_plus(key)?, unquote_plus(value)?))
+    };
+    pairs.filter_map(parse).collect()
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A response of a handler.
+fn respond(result: Result<Answer, Failure>) -> Response {
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(failure) => return failed(&failure),
+    };
+    let status = StatusCode::from_u16(answer.status).expect("handlers know their statuses");
+    let mut response = match answer.body {
+        AnswerBody::Empty => empty(status),
+        AnswerBody::Json(json) => {
+            let bytes = serde_json::to_vec(&json).expect("keys are text and nothing fails");
+            written(status, JSON, bytes)
+        }
+        AnswerBody::Text(content_type, text) => written(status, content_type, text.into_bytes()),
+    };
+    if let Some(location) = answer.location
+        && let Ok(location) = HeaderValue::from_str(&location)
+    {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn failed(failure: &Failure) -> Response {
+    let status = StatusCode::from_u16(failure.status).expect("failures know their statuses");
+    let bytes = serde_json::to_vec(&failure.body()).expect("keys are text and nothing fails");
+    written(status, JSON, bytes)
+}
+
+fn refused(denied: &Denied) -> Response {
+    match denied {
+        Denied::Refused => failed(&Failure::not_logged_in()),
+        Denied::Anonymous => {
+            let mut response = empty(StatusCode::UNAUTHORIZED);
+            response.headers_mut().insert(
+                "www-authenticate",
+                HeaderValue::from_static("Basic realm=\"RabbitMQ Management\""),
+            );
+            response
+        }
+    }
+}
+
+fn written(status: StatusCode, content_type: &'static str, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=0, must-revalidate"),
+    );
+    headers.insert(
+        VARY,
+        HeaderValue::from_static("accept, accept-encoding, origin"),
+    );
+    response
+}

@@ -1,0 +1,262 @@
+//! Feature flags, deprecated features, and what else only has a meaning in a cluster or beside plug-ins.
+//!
+//! The lists are truthful: a feature flag is here because clients ask for it and what it stands for is built; a
+//! deprecated feature says whether this broker permits it.
+
+use std::sync::atomic::Ordering;
+
+use crate::access::Guard::{Administrator, Management, Monitoring};
+use crate::answer::Answer;
+use crate::api::RABBITMQ_VERSION;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::json::{Json, Object};
+use crate::pages;
+use crate::routes::{Route, delete, get, list, put, route};
+
+pub(crate) const ROUTES: &[Route] = &[
+    route(
+        "/api/feature-flags",
+        &[list(Management, list_flags, "List feature flags")],
+    ),
+    route(
+        "/api/feature-flags/{name}/enable",
+        &[put(Administrator, enable_flag, "Enable a feature flag")],
+    ),
+    route(
+        "/api/deprecated-features",
+        &[list(
+            Management,
+            list_deprecated,
+            "List deprecated features",
+        )],
+    ),
+    route(
+        "/api/deprecated-features/used",
+        &[list(
+            Management,
+            list_used,
+            "List deprecated features in use",
+        )],
+    ),
+    route(
+        "/api/extensions",
+        &[get(
+            Management,
+            extensions,
+            "List extensions of the console",
+        )],
+    ),
+    route(
+        "/api/version",
+        &[get(
+            Management,
+            version,
+            "Show the RabbitMQ release that is tracked",
+        )],
+    ),
+    route("/api/whoami", &[get(Management, whoami, "Show who asks")]),
+    route(
+        "/api/auth/attempts/{node}",
+        &[
+            list(Monitoring, attempts, "Count logins by protocol"),
+            delete(
+                Administrator,
+                reset_attempts,
+                "Count logins from zero again",
+            ),
+        ],
+    ),
+    route(
+        "/api/auth/attempts/{node}/source",
+        &[
+            list(Monitoring, attempts_by_source, "Count logins by source"),
+            delete(
+                Administrator,
+                reset_attempts,
+                "Count logins from zero again",
+            ),
+        ],
+    ),
+    route(
+        "/api/reset",
+        &[delete(Administrator, reset_statistics, "Forget statistics")],
+    ),
+    route(
+        "/api/reset/{node}",
+        &[delete(Administrator, reset_statistics, "Forget statistics")],
+    ),
+];
+
+/// Name and description of flags that are on.
+const FLAGS: &[(&str, &str)] = &[
+    (
+        "classic_queue_type_delivery_support",
+        "Deliveries of classic queues",
+    ),
+    (
+        "detailed_queues_endpoint",
+        "Add a detailed queues HTTP API endpoint",
+    ),
+    (
+        "direct_exchange_routing_v2",
+        "Indexed routing of direct exchanges",
+    ),
+    (
+        "drop_unroutable_metric",
+        "Count unroutable publishes to be dropped in stats",
+    ),
+    (
+        "empty_basic_get_metric",
+        "Count AMQP basic.get on empty queues in stats",
+    ),
+    ("feature_flags_v2", "Feature flags subsystem V2"),
+    ("implicit_default_bindings", "Default bindings are implicit"),
+    ("quorum_queue", "Support queues of type quorum"),
+    ("stream_single_active_consumer", "Single active consumer"),
+    (
+        "tracking_records_in_ets",
+        "Connections are tracked in memory",
+    ),
+    (
+        "user_limits",
+        "Configure connection and channel limits for a user",
+    ),
+    ("virtual_host_metadata", "Virtual host metadata"),
+];
+
+/// Name, phase in RabbitMQ, and whether it is permitted here.
+const DEPRECATED: &[(&str, &str, bool)] = &[
+    ("amqp_address_v1", "denied_by_default", false),
+    ("amqp_filter_set_bug", "denied_by_default", false),
+    ("classic_queue_mirroring", "removed", false),
+    ("global_qos", "denied_by_default", true),
+    (
+        "management_metrics_collection",
+        "permitted_by_default",
+        true,
+    ),
+    ("queue_master_locator", "denied_by_default", true),
+    ("ram_node_type", "removed", false),
+    ("transient_nonexcl_queues", "denied_by_default", true),
+];
+
+fn list_flags(call: &Call<'_>) -> Result<Answer, Failure> {
+    let flag = |(name, description): &(&'static str, &'static str)| {
+        Object::new()
+            .with("name", *name)
+            .with("desc", *description)
+            .with("doc_url", "")
+            .with("state", "enabled")
+            .with("stability", "required")
+            .with("require_level", "hard")
+            .with("experiment_level", "supported")
+            .with("callbacks", Vec::<Json>::new())
+            .with("provided_by", "rabbit")
+    };
+    pages::answer(call, FLAGS.iter().map(flag).collect())
+}
+
+/// All there are, are on.
+fn enable_flag(call: &Call<'_>) -> Result<Answer, Failure> {
+    let name = call.param("name");
+    match FLAGS.iter().any(|(known, _)| *known == name) {
+        true => Ok(Answer::done()),
+        false => Err(Failure::bad_request("unsupported")),
+    }
+}
+
+fn list_deprecated(call: &Call<'_>) -> Result<Answer, Failure> {
+    let feature = |(name, phase, permitted): &(&'static str, &'static str, bool)| {
+        Object::new()
+            .with("name", *name)
+            .with("state", if *permitted { "permitted" } else { "denied" })
+            .with("desc", "")
+            .with("deprecation_phase", *phase)
+            .with("doc_url", "")
+            .with("provided_by", "rabbit")
+    };
+    pages::answer(call, DEPRECATED.iter().map(feature).collect())
+}
+
+/// What is permitted here is no trouble here, so none is reported as used.
+fn list_used(call: &Call<'_>) -> Result<Answer, Failure> {
+    pages::answer(call, Vec::new())
+}
+
+fn extensions(_call: &Call<'_>) -> Result<Answer, Failure> {
+    Ok(Answer::json(Vec::<Json>::new()))
+}
+
+fn version(_call: &Call<'_>) -> Result<Answer, Failure> {
+    Ok(Answer::json(RABBITMQ_VERSION))
+}
+
+fn whoami(call: &Call<'_>) -> Result<Answer, Failure> {
+    let object = Object::new()
+        .with("name", call.login.name())
+        .with("tags", call.login.user.tags())
+        .with("is_internal_user", true);
+    Ok(pages::one(call, object))
+}
+
+fn check_node(call: &Call<'_>) -> Result<(), Failure> {
+    match call.param("node") == call.api.node.settings.cluster_name {
+        true => Ok(()),
+        false => Err(Failure::no_object()),
+    }
+}
+
+fn attempts(call: &Call<'_>) -> Result<Answer, Failure> {
+    check_node(call)?;
+    let of = |protocol: &'static str, succeeded: u64, failed: u64| {
+        Object::new()
+            .with("protocol", protocol)
+            .with("auth_attempts", succeeded + failed)
+            .with("auth_attempts_failed", failed)
+            .with("auth_attempts_succeeded", succeeded)
+    };
+    let http = &call.api.attempts;
+    let amqp = &call.api.node.churn;
+    let all = vec![
+        of(
+            "http",
+            http.succeeded.load(Ordering::Relaxed),
+            http.failed.load(Ordering::Relaxed),
+        ),
+        of(
+            "amqp091",
+            amqp.logins_succeeded.load(Ordering::Relaxed),
+            amqp.logins_failed.load(Ordering::Relaxed),
+        ),
+    ];
+    pages::answer(call, all)
+}
+
+/// Tracking by source is off, as it is in RabbitMQ unless it is asked for.
+fn attempts_by_source(call: &Call<'_>) -> Result<Answer, Failure> {
+    check_node(call)?;
+    pages::answer(call, Vec::new())
+}
+
+fn reset_attempts(call: &Call<'_>) -> Result<Answer, Failure> {
+    check_node(call)?;
+    let (http, amqp) = (&call.api.attempts, &call.api.node.churn);
+    for counter in [
+        &http.succeeded,
+        &http.failed,
+        &amqp.logins_succeeded,
+        &amqp.logins_failed,
+    ] {
+        counter.store(0, Ordering::Relaxed);
+    }
+    Ok(Answer::done())
+}
+
+/// Statistics are counted where things happen and kept nowhere else.
+fn reset_statistics(call: &Call<'_>) -> Result<Answer, Failure> {
+    match call.try_param("node") {
+        Some(_) => check_node(call).map(|()| Answer::done()),
+        None => Ok(Answer::done()),
+    }
+}

@@ -1,0 +1,305 @@
+//! Health checks: 200 with `{"status":"ok"}`, or 503 with what is wrong.
+
+use crate::access::Guard::{Management, Vhost as VhostGuard};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::json::{Json, Object};
+use crate::routes::{Route, get, route};
+
+pub(crate) const ROUTES: &[Route] = &[
+    route(
+        "/api/aliveness-test/{vhost}",
+        &[get(
+            VhostGuard,
+            aliveness,
+            "Check that a vhost is there for the user",
+        )],
+    ),
+    route(
+        "/api/healthchecks/node",
+        &[get(
+            Management,
+            always,
+            "Check nothing (kept for old clients)",
+        )],
+    ),
+    route(
+        "/api/healthchecks/node/{node}",
+        &[get(
+            Management,
+            node_is_ours,
+            "Check nothing (kept for old clients)",
+        )],
+    ),
+    route(
+        "/api/health/checks/alarms",
+        &[get(Management, alarms, "Check that no alarm is on")],
+    ),
+    route(
+        "/api/health/checks/local-alarms",
+        &[get(
+            Management,
+            alarms,
+            "Check that no alarm is on at this node",
+        )],
+    ),
+    route(
+        "/api/health/checks/metadata-store/initialized",
+        &[get(
+            Management,
+            catalog,
+            "Check that the catalog can be written",
+        )],
+    ),
+    route(
+        "/api/health/checks/metadata-store/initialized/with-data",
+        &[get(
+            Management,
+            catalog,
+            "Check that the catalog can be written",
+        )],
+    ),
+    route(
+        "/api/health/checks/certificate-expiration/{within}/{unit}",
+        &[get(
+            Management,
+            certificates,
+            "Check that no certificate expires soon",
+        )],
+    ),
+    route(
+        "/api/health/checks/port-listener/{port}",
+        &[get(Management, port, "Check that a port is listened on")],
+    ),
+    route(
+        "/api/health/checks/protocol-listener/{protocols}",
+        &[get(
+            Management,
+            protocols,
+            "Check that protocols are listened for",
+        )],
+    ),
+    route(
+        "/api/health/checks/virtual-hosts",
+        &[get(Management, always, "Check that all vhosts run")],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+        &[get(
+            Management,
+            always,
+            "Check that quorum queues have leaders",
+        )],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+        &[get(
+            Management,
+            always,
+            "Check that quorum queues have leaders",
+        )],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{name}",
+        &[get(
+            Management,
+            always,
+            "Check that quorum queues have leaders",
+        )],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{name}/pattern/{pattern}",
+        &[get(
+            Management,
+            always,
+            "Check that quorum queues have leaders",
+        )],
+    ),
+    route(
+        "/api/health/checks/node-is-quorum-critical",
+        &[get(
+            Management,
+            quorum_critical,
+            "Check that no majority hangs on this node",
+        )],
+    ),
+    route(
+        "/api/health/checks/is-in-service",
+        &[get(
+            Management,
+            always,
+            "Check that the node is not in maintenance",
+        )],
+    ),
+    route(
+        "/api/health/checks/below-node-connection-limit",
+        &[get(
+            Management,
+            connection_limit,
+            "Check that there is room for connections",
+        )],
+    ),
+    route(
+        "/api/health/checks/ready-to-serve-clients",
+        &[get(Management, ready, "Check that clients can be served")],
+    ),
+    route(
+        "/api/health/checks/reached-target-cluster-size",
+        &[get(Management, always, "Check that all nodes are there")],
+    ),
+];
+
+/// True of a node that answers.
+fn always(_call: &Call<'_>) -> Result<Answer, Failure> {
+    Ok(Answer::ok())
+}
+
+fn node_is_ours(call: &Call<'_>) -> Result<Answer, Failure> {
+    match call.param("node") == call.api.node.settings.cluster_name {
+        true => Ok(Answer::ok()),
+        false => Err(Failure::no_object()),
+    }
+}
+
+/// RabbitMQ declares a queue and passes a message through it. Here that the vhost is there and the catalog can
+/// be written says the same, without leaving a queue behind.
+fn aliveness(call: &Call<'_>) -> Result<Answer, Failure> {
+    call.vhost()?;
+    call.vhost_to_change()?;
+    catalog(call)
+}
+
+fn failed(reason: impl Into<Json>) -> Object {
+    Object::new()
+        .with("status", "failed")
+        .with("reason", reason)
+}
+
+fn alarms(call: &Call<'_>) -> Result<Answer, Failure> {
+    let Some(reason) = call.api.node.alarms.reason() else {
+        return Ok(Answer::ok());
+    };
+    let on = |resource: &'static str| {
+        Object::new()
+            .with("node", call.api.node_name())
+            .with("resource", resource)
+    };
+    let words = [("memory", "memory"), ("disk", "disk")];
+    let alarms: Vec<Object> = words
+        .into_iter()
+        .filter(|(word, _)| reason.contains(word))
+        .map(|(_, resource)| on(resource))
+        .collect();
+    let object = failed("There are alarms in effect in the cluster").with("alarms", alarms);
+    Ok(Answer::failed(object))
+}
+
+fn catalog(call: &Call<'_>) -> Result<Answer, Failure> {
+    match call.api.node.catalog.failure() {
+        None => Ok(Answer::ok()),
+        Some(failure) => Ok(Answer::failed(failed(failure))),
+    }
+}
+
+/// No certificate, none that expires: until TLS listeners say otherwise, the unit is all that can be wrong.
+fn certificates(call: &Call<'_>) -> Result<Answer, Failure> {
+    if !["days", "weeks", "months", "years"].contains(&call.param("unit")) {
+        return Err(Failure::bad_request(
+            "Time unit not recognised. Supported units: days, weeks, months, years.",
+        ));
+    }
+    if call.param("within").parse::<u64>().is_err() {
+        return Err(Failure::bad_request("Invalid expiration date requested."));
+    }
+    Ok(Answer::ok())
+}
+
+fn port(call: &Call<'_>) -> Result<Answer, Failure> {
+    let port = call.param("port").parse::<u16>();
+    let port = port.map_err(|_| Failure::bad_request("Invalid port"))?;
+    let mut ports: Vec<u16> = call
+        .api
+        .host
+        .listeners
+        .iter()
+        .map(|listening| listening.address.port())
+        .collect();
+    if ports.contains(&port) {
+        return Ok(Answer::json(
+            Object::new().with("status", "ok").with("port", port),
+        ));
+    }
+    ports.dedup();
+    let ports: Vec<Json> = ports.into_iter().map(Json::from).collect();
+    let object = failed("No active listener")
+        .with("missing", port)
+        .with("ports", ports);
+    Ok(Answer::failed(object))
+}
+
+/// RabbitMQ's other names for what it speaks.
+fn protocol(name: &str) -> &str {
+    match name {
+        "amqp091" | "amqp0.9.1" | "amqp0-9-1" | "amqp10" | "amqp1.0" | "amqp" => "amqp",
+        "amqps" | "amqp/ssl" => "amqp/ssl",
+        "http/prometheus" | "prometheus" => "http/prometheus",
+        other => other,
+    }
+}
+
+fn protocols(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut listened: Vec<&'static str> = call
+        .api
+        .host
+        .listeners
+        .iter()
+        .map(|listening| listening.protocol)
+        .collect();
+    listened.sort_unstable();
+    listened.dedup();
+    let missing: Vec<Json> = call
+        .param("protocols")
+        .split(',')
+        .map(str::trim)
+        .filter(|wanted| !listened.contains(&protocol(wanted)))
+        .map(|wanted| Json::Text(wanted.to_owned()))
+        .collect();
+    let listened: Vec<Json> = listened.into_iter().map(Json::from).collect();
+    if missing.is_empty() {
+        let object = Object::new()
+            .with("status", "ok")
+            .with("protocols", listened);
+        return Ok(Answer::json(object));
+    }
+    let object = failed("No active listener")
+        .with("missing", missing)
+        .with("protocols", listened);
+    Ok(Answer::failed(object))
+}
+
+fn quorum_critical(_call: &Call<'_>) -> Result<Answer, Failure> {
+    let object = Object::new()
+        .with("status", "ok")
+        .with("reason", "single node cluster");
+    Ok(Answer::json(object))
+}
+
+fn connection_limit(call: &Call<'_>) -> Result<Answer, Failure> {
+    let node = &call.api.node;
+    let limit = node.settings.connections_max as u64;
+    if node.connections.accepted_len() < limit {
+        return Ok(Answer::ok());
+    }
+    let object = failed("The node has reached its connection limit")
+        .with("current", node.connections.accepted_len())
+        .with("limit", limit);
+    Ok(Answer::failed(object))
+}
+
+fn ready(call: &Call<'_>) -> Result<Answer, Failure> {
+    if call.api.node.catalog.failure().is_some() {
+        return catalog(call);
+    }
+    connection_limit(call)
+}

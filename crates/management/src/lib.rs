@@ -1,0 +1,39 @@
+//! The management HTTP API: RabbitMQ's routes under `/api`, answered from a node.
+//!
+//! [`router`] makes an `axum::Router` of an [`Api`]; whoever serves it puts a [`Peer`] into each request. Every
+//! route stands in one table (`routes`), which the router, the `Allow` headers and the OpenAPI description are
+//! made from. A handler is a synchronous function from a call to an answer, run on a blocking thread, so that a
+//! list of many queues or a slow disk holds up no other request and no AMQP client.
+//!
+//! Deliberately absent: sockets, TLS, files and clocks (the server has them), and the rules of what is declared,
+//! which node and metadata keep. Start at `routes`, then a resource's own file.
+
+mod access;
+mod answer;
+mod api;
+mod bindings;
+mod call;
+mod channels;
+mod connections;
+mod consumers;
+mod dispatch;
+mod exchanges;
+mod failure;
+mod flags;
+mod health;
+mod json;
+mod messages;
+mod nodes;
+mod openapi;
+mod overview;
+mod pages;
+mod permissions;
+mod queue_actions;
+mod queues;
+mod routes;
+mod text;
+mod users;
+mod vhosts;
+
+pub use api::{Api, Host, HostFacts, Listening, Peer};
+pub use dispatch::router;

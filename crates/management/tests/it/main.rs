@@ -1,0 +1,9 @@
+//! The API called as a router, without sockets: statuses, texts and shapes as RabbitMQ 4.3 gave them.
+
+mod access;
+mod api;
+mod lists;
+mod messages;
+mod openapi;
+mod topology;
+mod users;
