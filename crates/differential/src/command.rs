@@ -53,7 +53,7 @@ struct Arguments {
     /// Leaves a script that shows a difference as long as it is.
     #[arg(long)]
     no_shrink: bool,
-    /// Known differences, instead of the built-in list.
+    /// Known differences besides the built-in list: `known-differences-3.txt` when RabbitMQ 3 is on the left.
     #[arg(long)]
     known: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ struct Arguments {
 pub(crate) fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let known = match &arguments.known {
-        Some(path) => Known::parse(&std::fs::read_to_string(path)?)?,
+        Some(path) => Known::parse(&format!("{KNOWN}\n{}", std::fs::read_to_string(path)?))?,
         None => Known::parse(KNOWN)?,
     };
     let text = match &arguments.script {
