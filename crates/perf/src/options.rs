@@ -25,6 +25,16 @@ pub(crate) enum Mode {
     FanOut(LoadOptions),
     /// Publishes a number of messages [1000000] and consumes them after that.
     Backlog(LoadOptions),
+    /// Opens a connection and a channel, closes both, and again.
+    Connections(ChurnOptions),
+    /// Opens a channel, closes it, and again.
+    Channels(ChurnOptions),
+    /// Declares queues, binds them, deletes them.
+    Queues(QueuesOptions),
+    /// Asks and answers through amq.rabbitmq.reply-to.
+    Rpc(RpcOptions),
+    /// Opens connections with a channel and a consumer each, and lets them be.
+    Idle(IdleOptions),
 }
 
 /// What every mode knows.
@@ -133,4 +143,87 @@ pub(crate) struct LoadOptions {
     /// Leaves queues and exchange there.
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Options of connection and channel churn.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChurnOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// How many do so at the same time.
+    #[arg(long, short = 'x', value_name = "N", default_value = "1")]
+    pub(crate) clients: usize,
+    /// Times in all, instead of a duration.
+    #[arg(long, short = 'C', value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Seconds that are measured.
+    #[arg(long, short = 'z', value_name = "S", default_value = "10")]
+    pub(crate) duration: f64,
+}
+
+/// Options of queue and binding churn.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueuesOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Queues.
+    #[arg(long, short = 'u', value_name = "N", default_value = "1000")]
+    pub(crate) queues: usize,
+    /// Durable queues and exchange.
+    #[arg(long, short)]
+    pub(crate) durable: bool,
+    /// Type of the exchange that they are bound to.
+    #[arg(long, short = 't', value_name = "TYPE", default_value = "direct")]
+    pub(crate) exchange_type: String,
+    /// Arguments of the queues.
+    #[arg(long, value_name = "NAME=VALUE,..")]
+    pub(crate) queue_args: Option<NamedValues>,
+    /// Connections that share the work out.
+    #[arg(long, short = 'x', value_name = "N", default_value = "1")]
+    pub(crate) clients: usize,
+    /// Requests that a connection has open at most; 1 is one after another.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) pipeline: usize,
+    /// Meanwhile another connection publishes and consumes 1,000 messages a second, and its longest wait is
+    /// reported.
+    #[arg(long)]
+    pub(crate) with_traffic: bool,
+}
+
+/// Options of round trips.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RpcOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Clients, each with one request open.
+    #[arg(long, short = 'x', value_name = "N", default_value = "1")]
+    pub(crate) clients: usize,
+    /// Servers.
+    #[arg(long, short = 'y', value_name = "N", default_value = "1")]
+    pub(crate) servers: usize,
+    /// Bytes of a request and its answer.
+    #[arg(long, short, value_name = "BYTES", default_value = "16")]
+    pub(crate) size: Sizes,
+    /// Seconds that are measured.
+    #[arg(long, short = 'z', value_name = "S", default_value = "10")]
+    pub(crate) duration: f64,
+    /// Seconds before they are.
+    #[arg(long, value_name = "S", default_value = "2")]
+    pub(crate) warm_up: f64,
+}
+
+/// Options of idle connections.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IdleOptions {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Connections.
+    #[arg(long, short = 'x', value_name = "N", default_value = "1000")]
+    pub(crate) connections: usize,
+    /// Queues that the consumers share; 0: a channel each and no consumer.
+    #[arg(long, short = 'u', value_name = "N", default_value = "1")]
+    pub(crate) queues: usize,
+    /// Seconds that they are left alone.
+    #[arg(long, short = 'z', value_name = "S", default_value = "10")]
+    pub(crate) duration: f64,
 }

@@ -39,6 +39,8 @@ pub(crate) struct Phase {
     pub(crate) confirm_us: Option<Percentiles>,
     pub(crate) broker: Option<Cost>,
     pub(crate) generator: Cost,
+    /// Memory of the broker that each unit took, where that is what is measured.
+    pub(crate) broker_bytes_per_unit: Option<f64>,
     pub(crate) series: Vec<Point>,
 }
 
@@ -167,6 +169,7 @@ impl From<Measured> for Phase {
                 .broker
                 .map(|(before, after)| Cost::between(&before, &after, count)),
             generator: Cost::between(&measured.generator.0, &measured.generator.1, count),
+            broker_bytes_per_unit: None,
             series: measured.series,
         }
     }
@@ -191,6 +194,15 @@ impl Report {
 }
 
 impl Phase {
+    /// Tells also how much memory of the broker each unit took.
+    pub(crate) fn with_memory(mut self) -> Phase {
+        self.broker_bytes_per_unit = self.broker.map(|broker| {
+            let grown = broker.resident_bytes_after as f64 - broker.resident_bytes_before as f64;
+            grown / self.count.max(1) as f64
+        });
+        self
+    }
+
     /// A few lines for the eye.
     pub(crate) fn summary(&self) -> String {
         let mut text = format!(
@@ -226,6 +238,9 @@ impl Phase {
                 mib(broker.resident_bytes_after),
                 mib(broker.peak_bytes)
             );
+        }
+        if let Some(bytes) = self.broker_bytes_per_unit {
+            text += &format!("  memory: {:.1} KiB a {}\n", bytes / 1024.0, self.unit);
         }
         text += &format!(
             "  generator: {:.0} ns CPU a {}, {:.2} cores\n",

@@ -36,6 +36,15 @@ impl<'w> Sampler<'w> {
             .meters()
             .for_each(|meter| meter.take_latencies(&mut Latencies::default()));
         let counts = Counts::of(workers.meters());
+        Sampler::start_at(name, workers, target, counts)
+    }
+
+    fn start_at(
+        name: &'static str,
+        workers: &'w Workers,
+        target: &Target,
+        counts: Counts,
+    ) -> Sampler<'w> {
         let broker = target.broker_pid.and_then(process::usage);
         let started = Instant::now();
         Sampler {
@@ -53,6 +62,13 @@ impl<'w> Sampler<'w> {
             latencies: Latencies::default(),
             series: Vec::new(),
         }
+    }
+
+    /// A phase that began when the meters were new, and is over already.
+    pub(crate) fn resume(name: &'static str, workers: &'w Workers, target: &Target) -> Sampler<'w> {
+        let mut sampler = Sampler::start_at(name, workers, target, Counts::default());
+        sampler.started = workers.started();
+        sampler
     }
 
     /// Counts since the phase began.

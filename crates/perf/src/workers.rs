@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::Result;
 use tokio::runtime::{Builder, Handle};
@@ -72,6 +73,7 @@ struct Worker {
 pub(crate) struct Workers {
     workers: Vec<Worker>,
     next: AtomicUsize,
+    started: Instant,
 }
 
 impl Workers {
@@ -81,6 +83,7 @@ impl Workers {
         Ok(Workers {
             workers: workers?,
             next: AtomicUsize::new(0),
+            started: Instant::now(),
         })
     }
 
@@ -89,6 +92,11 @@ impl Workers {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let worker = &self.workers[turn % self.workers.len()];
         (&worker.handle, Arc::clone(&worker.meter))
+    }
+
+    /// When they were started.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// All meters.

@@ -1,9 +1,14 @@
 //! The modes, and what they have in common.
 
 mod backlog;
+mod churn;
 mod crew;
+mod idle;
 mod load;
 mod plan;
+mod queues;
+mod rpc;
+mod traffic;
 
 use anyhow::Result;
 use tokio::runtime::Builder;
@@ -27,6 +32,11 @@ async fn run_mode(mode: Mode) -> Result<(Target, Report)> {
         Mode::Latency(options) => load::run(load::Kind::Latency, options).await,
         Mode::FanOut(options) => load::run(load::Kind::FanOut, options).await,
         Mode::Backlog(options) => backlog::run(options).await,
+        Mode::Connections(options) => churn::run(churn::Kind::Connections, options).await,
+        Mode::Channels(options) => churn::run(churn::Kind::Channels, options).await,
+        Mode::Queues(options) => queues::run(options).await,
+        Mode::Rpc(options) => rpc::run(options).await,
+        Mode::Idle(options) => idle::run(options).await,
     }
 }
 
