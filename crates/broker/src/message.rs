@@ -15,6 +15,9 @@ use wire::amqp091::properties::Properties;
 /// The longest exchange name or routing key, in bytes: a short string's limit (AMQP 0-9-1, 4.2.5.3).
 pub const SHORT_STRING_BYTES_MAX: usize = 255;
 
+/// Room for a body that a template keeps from one message to the next.
+const BODY_BYTES_KEPT: usize = 4096;
+
 /// Where a message stands in the node's log. [`LogPosition::NONE`] for one that is only in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogPosition(pub u64);
@@ -188,6 +191,54 @@ impl Message {
     /// Whether both are the same allocation.
     pub fn same(&self, other: &Message) -> bool {
         std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
+    }
+}
+
+/// What messages have in common that differ in their bodies only: the rest is laid out once.
+#[derive(Debug, Clone)]
+pub struct MessageTemplate {
+    header: MessageHeader,
+    /// Names and properties; behind them, the body of the last message that was made.
+    bytes: Vec<u8>,
+}
+
+impl MessageTemplate {
+    /// A template of messages with these names and properties.
+    ///
+    /// # Panics
+    /// As [`Message::new`].
+    pub fn new(
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+        expiration_ms: Option<u64>,
+    ) -> Self {
+        let mut bytes = Vec::new();
+        let message = Message::new(
+            exchange,
+            routing_key,
+            properties,
+            expiration_ms,
+            &[],
+            &mut bytes,
+        );
+        MessageTemplate {
+            header: *message.header(),
+            bytes,
+        }
+    }
+
+    /// A message with this body.
+    #[inline]
+    pub fn with_body(&mut self, body: &[u8]) -> Message {
+        self.bytes.truncate(self.header.properties_end as usize);
+        self.bytes.extend_from_slice(body);
+        let message = ThinArc::from_header_and_slice(self.header, &self.bytes);
+        if BODY_BYTES_KEPT < body.len() {
+            self.bytes.truncate(self.header.properties_end as usize);
+            self.bytes.shrink_to_fit();
+        }
+        Message(message)
     }
 }
 

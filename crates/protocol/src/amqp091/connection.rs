@@ -18,7 +18,8 @@ use super::fault::{Fault, Scope};
 use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
 use super::limits::{
-    BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS, HANDSHAKE_FRAME_BYTES_MAX, OUTPUT_BYTES_HIGH,
+    BATCH_BYTES_MAX, BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS, HANDSHAKE_FRAME_BYTES_MAX,
+    OUTPUT_BYTES_HIGH,
 };
 use super::methods::{Session, not_a_method};
 use super::output::Output;
@@ -227,6 +228,10 @@ impl Connection {
         self.heartbeat.received(now_ms);
         let mut used = 0;
         while self.wants_input() && !matches!(self.phase, Phase::Lingering { .. }) {
+            if let Err(fault) = self.handle_publishes(now_ms, input, &mut used) {
+                self.raise(now_ms, &fault);
+                continue;
+            }
             let rest = input.get(used..).unwrap_or_default();
             match self.handle_next(now_ms, rest) {
                 Ok(0) => break,
@@ -248,6 +253,34 @@ impl Connection {
         self.flush(now_ms);
         self.note_hold_up(now_ms);
         used
+    }
+
+    /// Publishes like earlier ones, which need not be looked at frame by frame. Moves `used` behind them.
+    fn handle_publishes(
+        &mut self,
+        now_ms: u64,
+        input: &[u8],
+        used: &mut usize,
+    ) -> Result<(), Fault> {
+        let Phase::Open(session) = &mut self.phase else {
+            return Ok(());
+        };
+        if self.node.alarms.any() {
+            // Each is held up by itself.
+            return Ok(());
+        }
+        let turn = &mut Turn {
+            now_ms,
+            output: &mut self.output,
+        };
+        let rest = input.get(*used..).unwrap_or_default();
+        let mut taken = 0;
+        let done = session.publish_again(turn, rest, &mut taken);
+        *used += taken;
+        if session.batch.bytes() > BATCH_BYTES_MAX {
+            session.flush(turn);
+        }
+        done
     }
 
     /// Handles the next frame (or protocol header) of `input`; how many bytes it took, 0 if it is not whole.

@@ -1,8 +1,9 @@
 //! Every limit of an AMQP 0-9-1 connection that is not a setting of the node.
 
 /// Output waiting for the socket above which a connection takes no deliveries from its mailbox and reads no
-/// input: a client that does not read costs this much, and a message.
-pub const OUTPUT_BYTES_HIGH: usize = 512 * 1024;
+/// input: a client that does not read costs this much, and a message. No more than that either is encoded before it
+/// is written, so that it is still in the processor's cache.
+pub const OUTPUT_BYTES_HIGH: usize = 120 * 1024;
 
 /// Bytes of a batch of publishes at which it is given to its queues although more input is there.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -28,3 +29,9 @@ pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// What is read behind a publish that an alarm holds up, to see whether the client leaves.
 pub const BLOCKED_INPUT_BYTES_MAX: usize = 16 * 1024;
+
+/// Publishes that a connection remembers, to recognise the next one like them.
+pub const TEMPLATES_MAX: usize = 4096;
+
+/// The longest head and properties of a publish that is remembered.
+pub const TEMPLATE_BYTES_MAX: usize = 1024;

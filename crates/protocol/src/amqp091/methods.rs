@@ -20,6 +20,7 @@ use super::connection::{Tuned, Turn};
 use super::consume::Consumer;
 use super::fault::{Fault, Scope};
 use super::publish::PublishBatch;
+use super::publish_again::Templates;
 use super::settle::Settlements;
 use super::transactions::Transaction;
 
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) channels: Channels,
     pub(crate) consumers: HashMap<ConsumerId, Consumer>,
     pub(crate) batch: PublishBatch,
+    /// Publishes that were accepted, to recognise the next one like them.
+    pub(crate) templates: Templates,
     pub(crate) settlements: Settlements,
     /// Deliveries taken from the mailbox; those before `arrivals_next` are encoded.
     pub(crate) arrivals: Vec<Delivery>,
@@ -62,6 +65,7 @@ impl Session {
             channels: Channels::default(),
             consumers: HashMap::default(),
             batch: PublishBatch::new(node::names::seed()),
+            templates: Templates::default(),
             settlements: Settlements::default(),
             arrivals: Vec::new(),
             arrivals_next: 0,

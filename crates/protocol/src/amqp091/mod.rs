@@ -28,6 +28,7 @@ mod methods;
 mod output;
 mod permissions;
 mod publish;
+mod publish_again;
 mod reply_to;
 mod server_properties;
 mod settle;

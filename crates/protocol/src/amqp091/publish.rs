@@ -63,6 +63,35 @@ impl Publishing {
         self.routing_key.clear();
         self.routing_key.push_str(routing_key);
     }
+
+    /// What is known of publishes to this address, if the last one went there and its route, found in that epoch and
+    /// generation of permissions, holds for the next one.
+    pub(crate) fn remembered(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        mandatory: bool,
+        (epoch, permissions): (u64, u64),
+    ) -> Option<Publishing> {
+        let route = &self.route;
+        let holds = self.exchange == exchange
+            && self.routing_key == routing_key
+            && (route.epoch, route.permissions) == (epoch, permissions)
+            // Without a queue it may be for a reply address, or come back.
+            && !route.cells.is_empty();
+        holds.then(|| Publishing {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+            mandatory,
+            route: Route {
+                cells: route.cells.clone(),
+                placed: u64::MAX,
+                places: Vec::new(),
+                ..*route
+            },
+            ..Publishing::default()
+        })
+    }
 }
 
 /// A publish as its confirm knows it.
@@ -107,6 +136,11 @@ impl PublishBatch {
         let mut batch = PublishBatch::default();
         batch.scratch.route = RouteScratch::with_seed(seed);
         batch
+    }
+
+    /// Bytes of its messages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn place(&mut self, cell: &Arc<QueueCell>) -> usize {
@@ -308,7 +342,7 @@ impl Session {
     }
 
     /// Puts a routed message where the channel's mode wants it.
-    fn accept(
+    pub(crate) fn accept(
         &mut self,
         turn: &mut Turn<'_>,
         number: u16,
@@ -430,7 +464,7 @@ fn return_message(turn: &mut Turn<'_>, number: u16, message: &Message, frame_byt
 }
 
 /// `expiration` is a decimal number of milliseconds in a short string; RabbitMQ's words for what is not.
-fn parse_expiration(expiration: Option<&str>) -> Result<Option<u64>, Fault> {
+pub(crate) fn parse_expiration(expiration: Option<&str>) -> Result<Option<u64>, Fault> {
     /// RabbitMQ's bound of a timer: ten years, in ms.
     const EXPIRATION_MS_MAX: u64 = 315_360_000_000;
     let Some(text) = expiration else {

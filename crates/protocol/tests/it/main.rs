@@ -3,6 +3,7 @@
 //! [`pair`] has the two ends, [`script`] their words. The rest is a file for each part of a conversation.
 
 mod access;
+mod again;
 mod bounds;
 mod content;
 mod delivery;

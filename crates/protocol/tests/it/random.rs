@@ -10,10 +10,10 @@ use crate::pair::{Client, World};
 use crate::script;
 
 /// Numbers that look random and are the same each time (xorshift64*).
-struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -25,17 +25,17 @@ impl Numbers {
     }
 
     /// Below `end`.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() >> 33) as usize % end
     }
 
-    fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    pub(crate) fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 }
 
 /// Plays `script` with each seed, or the one that was asked for.
-fn with_seeds(count: u64, play: impl Fn(u64)) {
+pub(crate) fn with_seeds(count: u64, play: impl Fn(u64)) {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
         Some(text.parse::<u64>().expect("a number"))
