@@ -10,8 +10,10 @@
     reason = "a command-line tool speaks to its user"
 )]
 
+mod bench;
 mod broker;
 mod check;
+mod instructions;
 mod interop;
 mod process;
 mod tally;
@@ -31,6 +33,9 @@ usage: cargo xtask <command>
   tidy [--write]   the rules of STYLE.md that a machine keeps; --write brings the generated files up to date
   test             everything that CI runs: check, the workspace's tests, client programs, client suites
   interop [NAME..] client programs and client suites, all of them or those named (go, programs/go, suites/amqplib)
+  bench [OPTIONS]  Leveret beside a peer, every scenario; xtask/src/bench/mod.rs has the options
+  instructions [--write]
+                   instructions a message, compared with what is recorded; --write records them anew
   fmt              formats the workspace
 ";
 
@@ -66,6 +71,9 @@ fn run(arguments: &[String]) -> Result<bool> {
             interop::run(interop::Selection::Named(names), &mut summary)?;
             Ok(summary.close())
         }
+        ["instructions"] => instructions::check(),
+        ["instructions", "--write"] => instructions::write(),
+        ["bench", words @ ..] => bench::run(words),
         ["fmt"] => check::format(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

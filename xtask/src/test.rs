@@ -6,6 +6,7 @@
 use anyhow::Result;
 
 use crate::check;
+use crate::instructions;
 use crate::interop::{self, Selection};
 use crate::process::{cargo, run_and_keep, succeeds};
 use crate::tally::{Summary, Tally};
@@ -17,6 +18,18 @@ pub(crate) fn run() -> Result<bool> {
     if build() {
         let tests = workspace_tests()?;
         summary.enter("workspace tests", tests);
+        let counted = instructions::check().unwrap_or_else(|error| {
+            eprintln!("instructions: {error:#}");
+            false
+        });
+        summary.enter(
+            "instructions",
+            if counted {
+                Tally::PASSED
+            } else {
+                Tally::FAILED
+            },
+        );
         if let Err(error) = interop::run(Selection::Ci, &mut summary) {
             eprintln!("interop: {error:#}");
             summary.enter("interop", Tally::FAILED);
