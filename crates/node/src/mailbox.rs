@@ -59,9 +59,13 @@ impl Mailbox {
         Arc::default()
     }
 
-    /// Appends deliveries, leaving `batch` empty with its capacity.
+    /// Appends deliveries, leaving `batch` empty with its capacity or another's.
     pub fn deliver(&self, batch: &mut Vec<Delivery>) {
-        self.put(|inbox| inbox.deliveries.append(batch));
+        self.put(|inbox| match inbox.deliveries.is_empty() {
+            // Usually the connection has taken all: nothing is copied.
+            true => std::mem::swap(&mut inbox.deliveries, batch),
+            false => inbox.deliveries.append(batch),
+        });
     }
 
     /// Appends one event. Of a consumer there is one of each kind at most, so only the connection's own events

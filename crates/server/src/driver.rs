@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock::Clock;
 
 /// What a worker reads at once. A frame longer than this is read in pieces, into a buffer as long as it takes.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 128 * 1024;
 
 /// Turns of one connection before the others of its worker have theirs.
 const TURNS_MAX: usize = 8;

@@ -10,7 +10,8 @@ use crate::message::{LogPosition, Message};
 pub const DELIVERY_OVERHEAD_BYTES: u64 = 64;
 /// Bytes of deliveries that a consumer may have been given and that have not reached its socket yet. The queue
 /// gives it no more until they were returned, so that a consumer that does not read leaves its messages in the queue.
-pub const DELIVERY_WINDOW_BYTES: u64 = 1024 * 1024;
+/// What is in the window should stay in a processor's cache on its way to the consumer's thread.
+pub const DELIVERY_WINDOW_BYTES: u64 = 256 * 1024;
 
 /// What a delivery of `message` takes from its consumer's window, and what must be returned to it.
 pub fn delivery_bytes(message: &Message) -> u64 {

@@ -20,7 +20,7 @@ use super::unacked::Unacked;
 const WINDOW_RETURN_BYTES: u64 = DELIVERY_WINDOW_BYTES / 4;
 
 /// Deliveries for which an idle connection keeps room.
-const ARRIVALS_KEPT: usize = 64;
+const ARRIVALS_KEPT: usize = 1024;
 
 impl Session {
     /// Encodes what is in the mailbox while the output has room.

@@ -18,8 +18,8 @@ pub struct Output {
     barriers: VecDeque<(usize, Ticket)>,
 }
 
-/// Memory an empty output keeps.
-const BYTES_KEPT: usize = 64 * 1024;
+/// Memory an empty output keeps: what it needs under load, for it would only be asked for again.
+const BYTES_KEPT: usize = 128 * 1024;
 
 impl Output {
     /// Where frames are appended.

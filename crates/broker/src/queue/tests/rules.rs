@@ -132,7 +132,7 @@ fn a_consumer_that_does_not_read_leaves_messages_in_the_queue() {
     check(
         classic(),
         "consume 1
-         publish a/size=600000 b/size=600000 c/size=10 | 1:a 1:b
+         publish a/size=150000 b/size=150000 c/size=10 | 1:a 1:b
          ack a b | -a -b
          len     | ready=1 unacked=0
          window 1 | 1:c",
