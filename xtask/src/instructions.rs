@@ -124,12 +124,12 @@ fn build() -> Result<PathBuf> {
     let messages = messages
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
-    let programs = messages.filter_map(|message: Value| {
+    let mut programs = messages.filter_map(|message: Value| {
         let program = message["executable"].as_str()?;
         (message["target"]["name"] == "instructions").then(|| PathBuf::from(program))
     });
     programs
-        .last()
+        .next_back()
         .context("cargo does not say where it put the program")
 }
 
