@@ -53,6 +53,7 @@ impl Broker {
         command.arg("serve").arg("--data-dir").arg(&data);
         command.arg("--amqp").arg(address.to_string());
         command.arg("--http").arg(http.to_string());
+        command.args(["--metrics", "none"]);
         let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
         if TcpListener::bind(ipv6).is_ok() {
             // Some clients try IPv6 too.

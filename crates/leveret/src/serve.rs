@@ -23,6 +23,9 @@ fn amqp_default(port: u16) -> String {
 /// The management API's port, as RabbitMQ's.
 const HTTP_PORT: u16 = 15672;
 
+/// The port of the metrics, as RabbitMQ's.
+const METRICS_PORT: u16 = 15692;
+
 /// AMQP's port.
 const AMQP_PORT: u16 = 5672;
 
@@ -44,6 +47,9 @@ pub(crate) struct Arguments {
     /// Address to serve the management API on, or several, or none [default: port 15672 of all addresses].
     #[arg(long, value_name = "HOST:PORT")]
     http: Vec<String>,
+    /// Address to serve metrics for Prometheus on, or several, or none [default: port 15692 of all addresses].
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Vec<String>,
     /// What to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -84,6 +90,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let listeners = Listeners {
         amqp: addresses(&config.listen.amqp, AMQP_PORT)?,
         http: http_addresses(&arguments.http, HTTP_PORT)?,
+        metrics: http_addresses(&arguments.metrics, METRICS_PORT)?,
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -22,10 +22,14 @@ pub(crate) enum Guard {
     Monitoring,
     /// `administrator`.
     Administrator,
+    /// `policymaker` and `administrator`.
+    Policymaker,
     /// Who may enter the vhost in the path; administrators see all of them.
     Vhost,
     /// As [`Guard::Vhost`], and `monitoring` sees all of them, too.
     VhostOrMonitoring,
+    /// [`Guard::Policymaker`], then [`Guard::Vhost`].
+    VhostPolicymaker,
 }
 
 /// A user who was let in.
@@ -134,7 +138,11 @@ pub(crate) fn check(call: &Call<'_>, guard: Guard) -> Result<(), Failure> {
         Guard::Monitoring => Err(Failure::not_authorised("Not monitor user")),
         Guard::Administrator if login.is_administrator() => Ok(()),
         Guard::Administrator => Err(Failure::not_authorised("Not administrator user")),
-        Guard::Vhost => check_vhost(call, login.is_administrator()),
+        Guard::Policymaker | Guard::VhostPolicymaker if !login.is_policymaker() => Err(
+            Failure::not_authorised("User not authorised to access object"),
+        ),
+        Guard::Policymaker => Ok(()),
+        Guard::Vhost | Guard::VhostPolicymaker => check_vhost(call, login.is_administrator()),
         Guard::VhostOrMonitoring => check_vhost(call, login.is_monitoring()),
     }
 }

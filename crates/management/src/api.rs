@@ -82,6 +82,7 @@ pub struct Api {
     /// The broker.
     pub(crate) node: Arc<Node>,
     pub(crate) host: Host,
+    pub(crate) rates: crate::rates::Rates,
     pub(crate) attempts: crate::access::Attempts,
 }
 
@@ -91,6 +92,7 @@ impl Api {
         Arc::new(Api {
             node,
             host,
+            rates: crate::rates::Rates::default(),
             attempts: crate::access::Attempts::default(),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use node::administration::Act;
 use node::vhost::Vhost;
 use serde_json::{Map, Value};
 
@@ -80,6 +81,25 @@ impl<'a> Call<'a> {
             )),
             _ => Err(Failure::bad_request("not_json")),
         }
+    }
+
+    /// The body as JSON of any kind.
+    pub(crate) fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(self.body).map_err(|_| Failure::bad_request("not_json"))
+    }
+
+    /// Who changes something, and when.
+    pub(crate) fn act(&self) -> Act<'_> {
+        Act {
+            by: self.login.name(),
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// The vhost in the path, of an object that is about to be made in it.
+    pub(crate) fn vhost_named_in_passing(&self) -> Result<Arc<Vhost>, Failure> {
+        let vhost = self.api.node.vhost(self.param("vhost"));
+        vhost.ok_or_else(|| Failure::not_found("vhost_not_found"))
     }
 
     /// The body as an object that has at least these keys.

@@ -14,7 +14,9 @@ use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::pages;
 use crate::queues::no_collector;
+use crate::rates;
 use crate::routes::{Route, get, list, route};
+use crate::stats;
 
 pub(crate) const ROUTES: &[Route] = &[
     route(
@@ -91,6 +93,10 @@ fn object(
         .with("user", &connection.user)
         .with("user_who_performed_action", &connection.user)
         .with("vhost", &connection.vhost);
+    let of = rates::Object::Channel(connection.id.0, number);
+    if let Some(stats) = stats::messages(call, of, &entry.messages.totals()) {
+        object.put("message_stats", stats);
+    }
     let global = entry.prefetch_global.load(Ordering::Relaxed);
     if global > 0 {
         object.put("global_prefetch_count", global);

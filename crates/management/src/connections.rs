@@ -12,7 +12,9 @@ use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::pages;
 use crate::queues::no_collector;
+use crate::rates;
 use crate::routes::{Route, delete, get, list, route};
+use crate::stats;
 
 pub(crate) const ROUTES: &[Route] = &[
     route(
@@ -76,6 +78,8 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("reductions", 0u64)
         .with("reductions_details", Object::new().with("rate", 0.0))
         .with("send_pend", 0u64)
+        .with("recv_cnt", entry.traffic.received.load(Ordering::Relaxed))
+        .with("send_cnt", entry.traffic.sent.load(Ordering::Relaxed))
         .with("ssl", false)
         .with("ssl_cipher", Json::Null)
         .with("ssl_hash", Json::Null)
@@ -87,6 +91,24 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("user", &entry.user)
         .with("user_who_performed_action", &entry.user)
         .with("vhost", &entry.vhost);
+    let octets = [
+        (
+            "recv_oct",
+            "recv_oct_details",
+            entry.traffic.received_bytes.load(Ordering::Relaxed),
+        ),
+        (
+            "send_oct",
+            "send_oct_details",
+            entry.traffic.sent_bytes.load(Ordering::Relaxed),
+        ),
+    ];
+    stats::put(
+        call,
+        rates::Object::Connection(entry.id.0),
+        &mut object,
+        &octets,
+    );
     if let Some(name) = &entry.user_provided_name {
         object.put("user_provided_name", name);
     }

@@ -128,7 +128,8 @@ fn wait_until_durable(api: &Api, ticket: Ticket) -> Result<(), Failure> {
     }
 }
 
-fn parse_query(query: &str) -> Vec<(String, String)> {
+/// Pairs of a query, decoded; what is no UTF-8 is passed over.
+pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let parse = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::pages;
 use crate::routes::{Field, Route, delete, get, list, optional, put, required, route};
+use crate::stats;
 
 const EXCHANGE: &[Field] = &[
     required("type", "string"),
@@ -44,8 +45,8 @@ pub(crate) const ROUTES: &[Route] = &[
 /// Who declared something is not kept; RabbitMQ's word for what it did itself.
 pub(crate) const UNKNOWN_USER: &str = "rmq-internal";
 
-fn object(vhost: &Vhost, spec: &ExchangeSpec) -> Object {
-    Object::new()
+fn object(call: &Call<'_>, vhost: &Vhost, spec: &ExchangeSpec) -> Object {
+    let mut object = Object::new()
         .with("arguments", Json::table(&spec.arguments))
         .with("auto_delete", spec.auto_delete)
         .with("durable", spec.durable)
@@ -53,24 +54,34 @@ fn object(vhost: &Vhost, spec: &ExchangeSpec) -> Object {
         .with("name", &spec.name)
         .with("type", spec.kind.clone())
         .with("user_who_performed_action", UNKNOWN_USER)
-        .with("vhost", &vhost.name)
+        .with("vhost", &vhost.name);
+    if let Some(policy) = &vhost.exchange_policy(&spec.name).policy {
+        object.put("policy", &policy.name);
+    }
+    if let Some(stats) = stats::exchange(call, vhost, &spec.name) {
+        object.put("message_stats", stats);
+    }
+    object
 }
 
-fn objects(vhost: &Vhost) -> Vec<Object> {
+fn objects(call: &Call<'_>, vhost: &Vhost) -> Vec<Object> {
     vhost.read(|topology| {
         let exchanges = topology.router.exchanges();
-        exchanges.iter().map(|spec| object(vhost, spec)).collect()
+        exchanges
+            .iter()
+            .map(|spec| object(call, vhost, spec))
+            .collect()
     })
 }
 
 fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhosts = call.api.node.vhosts();
     let seen = vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name));
-    pages::answer(call, seen.flat_map(|vhost| objects(vhost)).collect())
+    pages::answer(call, seen.flat_map(|vhost| objects(call, vhost)).collect())
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
-    pages::answer(call, objects(&*call.vhost()?))
+    pages::answer(call, objects(call, &*call.vhost()?))
 }
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -78,7 +89,7 @@ fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     let spec = vhost
         .find_exchange(call.exchange_param("exchange"))
         .map_err(|_| Failure::no_object())?;
-    let object = object(&vhost, &spec)
+    let object = object(call, &vhost, &spec)
         .with("incoming", Vec::<Json>::new())
         .with("outgoing", Vec::<Json>::new());
     Ok(pages::one(call, object))

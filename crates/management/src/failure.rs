@@ -1,5 +1,6 @@
 //! Why a request is refused: a status, RabbitMQ's word for it and RabbitMQ's sentence.
 
+use node::administration::Denied;
 use node::identities::IdentityError;
 use node::refusal::{Refusal, RefusalKind};
 
@@ -86,6 +87,16 @@ impl From<IdentityError> for Failure {
         match error {
             IdentityError::NoSuchUser(_) => Failure::no_object(),
             error => Failure::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoSuchVhost(_) => Failure::not_found("vhost_not_found"),
+            Denied::NoSuchUser(_) | Denied::NotThere => Failure::no_object(),
+            Denied::Invalid(text) => Failure::bad_request(text),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use broker::exchange::EXCHANGE_TYPES;
+use metadata::parameter::CLUSTER_NAME;
 use node::alarms::Alarm;
 
 use crate::access::Guard::{Administrator, Management, Monitoring};
@@ -12,7 +13,9 @@ use crate::call::Call;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::pages;
+use crate::rates;
 use crate::routes::{Route, get, list, put, required, route};
+use crate::stats;
 
 pub(crate) const ROUTES: &[Route] = &[
     route("/api/nodes", &[list(Monitoring, list_nodes, "List nodes")]),
@@ -192,10 +195,12 @@ pub(crate) fn churn(call: &Call<'_>) -> Object {
 }
 
 fn put_churn(call: &Call<'_>, object: &mut Object) {
-    for (name, details, count) in churn_counts(call) {
-        object.put(name, count);
-        object.put(details, Object::new().with("rate", 0.0));
-    }
+    stats::put(
+        call,
+        rates::Object::Node("churn"),
+        object,
+        &churn_counts(call),
+    );
 }
 
 fn object(call: &Call<'_>) -> Object {
@@ -415,20 +420,18 @@ fn memory_relative(call: &Call<'_>) -> Result<Answer, Failure> {
 
 fn cluster_name(call: &Call<'_>) -> Result<Answer, Failure> {
     Ok(Answer::json(
-        Object::new().with("name", call.api.node_name()),
+        Object::new().with("name", call.api.node.cluster_name()),
     ))
 }
 
-/// The name is the node's and comes of its configuration; setting it to what it is succeeds.
 fn set_cluster_name(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = call.object_with(&["name"])?;
-    let name = body.get("name").and_then(serde_json::Value::as_str);
-    match name == Some(&*call.api.node.settings.cluster_name) {
-        true => Ok(Answer::done()),
-        false => Err(Failure::bad_request(
-            "the cluster's name is set by cluster_name in the configuration file",
-        )),
-    }
+    let Some(name @ serde_json::Value::String(_)) = body.get("name") else {
+        return Err(Failure::bad_request("name_not_string"));
+    };
+    let node = &call.api.node;
+    let ticket = node.set_global_parameter(call.act(), CLUSTER_NAME, name.clone());
+    Ok(Answer::done().when(ticket))
 }
 
 /// Settings by their names in `rabbitmq.conf`, one a line.

@@ -125,6 +125,8 @@ fn who(guard: Guard) -> &'static str {
         Guard::Management => "whoever may use the API",
         Guard::Monitoring => "monitoring and administrator",
         Guard::Administrator => "administrator",
+        Guard::Policymaker => "policymaker and administrator",
+        Guard::VhostPolicymaker => "policymaker who may enter the vhost, and administrator",
         Guard::Vhost => "whoever may enter the vhost",
         Guard::VhostOrMonitoring => "whoever may enter the vhost, and monitoring",
     }

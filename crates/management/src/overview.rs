@@ -1,5 +1,8 @@
 //! The overview, and totals of messages over many queues.
 
+use std::sync::atomic::Ordering;
+
+use node::counters::MessageTotals;
 use node::vhost::Vhost;
 
 use crate::access::Guard::Management;
@@ -10,7 +13,9 @@ use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::nodes;
 use crate::pages;
+use crate::rates;
 use crate::routes::{Route, get, route};
+use crate::stats;
 
 pub(crate) const ROUTES: &[Route] = &[route(
     "/api/overview",
@@ -43,8 +48,8 @@ impl Totals {
     }
 
     /// The three counts of messages, each with its rate.
-    fn put(&self, object: &mut Object) {
-        for (name, details, value) in [
+    fn put(&self, call: &Call<'_>, of: rates::Object, object: &mut Object) {
+        let lengths = [
             ("messages", "messages_details", self.ready + self.unacked),
             ("messages_ready", "messages_ready_details", self.ready),
             (
@@ -52,18 +57,33 @@ impl Totals {
                 "messages_unacknowledged_details",
                 self.unacked,
             ),
-        ] {
-            object.put(name, value);
-            object.put(details, Object::new().with("rate", 0.0));
-        }
+        ];
+        stats::put(call, of, object, &lengths);
     }
 }
 
 /// A vhost's messages.
-pub(crate) fn put_vhost_totals(_call: &Call<'_>, vhost: &Vhost, object: &mut Object) {
+pub(crate) fn put_vhost_totals(call: &Call<'_>, vhost: &Vhost, object: &mut Object) {
     let mut totals = Totals::default();
     totals.add(vhost);
-    totals.put(object);
+    totals.put(
+        call,
+        rates::Object::VhostLengths(vhost.name.clone()),
+        object,
+    );
+    let connections = call.api.node.connections.list();
+    let passed = stats::vhost_totals(vhost, &connections);
+    let of = rates::Object::Vhost(vhost.name.clone());
+    if let Some(stats) = stats::messages(call, of, &passed) {
+        object.put("message_stats", stats);
+    }
+    let mut octets = [0, 0];
+    for entry in connections.iter().filter(|entry| entry.vhost == vhost.name) {
+        octets[0] += entry.traffic.received_bytes.load(Ordering::Relaxed);
+        octets[1] += entry.traffic.sent_bytes.load(Ordering::Relaxed);
+    }
+    object.put("recv_oct", octets[0]);
+    object.put("send_oct", octets[1]);
 }
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -82,9 +102,15 @@ fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         .with("consumers", totals.consumers)
         .with("connections", connections.len());
     let mut queue_totals = Object::new();
-    totals.put(&mut queue_totals);
+    totals.put(call, rates::Object::Node("lengths"), &mut queue_totals);
+    let mut passed = MessageTotals::default();
+    let all = node.connections.list();
+    for vhost in vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name)) {
+        passed.add(&stats::vhost_totals(vhost, &all));
+    }
+    let passed = stats::messages(call, rates::Object::Node("messages"), &passed);
     let mut object = product(call)
-        .with("message_stats", Object::new())
+        .with("message_stats", passed.unwrap_or_default())
         .with("churn_rates", nodes::churn(call))
         .with("queue_totals", queue_totals)
         .with("object_totals", object_totals)
@@ -115,7 +141,7 @@ fn product(call: &Call<'_>) -> Object {
         .with("product_version", env!("CARGO_PKG_VERSION"))
         .with("product_name", "Leveret")
         .with("rabbitmq_version", RABBITMQ_VERSION)
-        .with("cluster_name", call.api.node_name())
+        .with("cluster_name", call.api.node.cluster_name())
         .with("cluster_tags", Object::new())
         .with("node_tags", Object::new())
         .with("erlang_version", "")

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use broker::queue::QueueKind;
+use metadata::policy::Policy;
 use node::queue_cell::{ConsumerInfo, QueueCell};
 use node::vhost::Vhost;
 
@@ -16,7 +17,9 @@ use crate::consumers;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
 use crate::pages;
+use crate::rates;
 use crate::routes::{Route, list, route};
+use crate::stats;
 
 pub(crate) const ROUTES: &[Route] = &[
     route("/api/queues", &[list(Management, list_all, "List queues")]),
@@ -86,7 +89,19 @@ pub(crate) fn object(
         .with("state", "running")
         .with("internal", false)
         .with("internal_owner", false)
-        .with("effective_policy_definition", Object::new());
+        .with(
+            "effective_policy_definition",
+            serde_json::Value::Object(cell.policy().definition().clone()),
+        );
+    let policies = cell.policy();
+    let name_of = |policy: &Option<Arc<Policy>>| policy.as_ref().map(|p| Json::from(&p.name));
+    let (policy, operator) = (name_of(&policies.policy), name_of(&policies.operator));
+    if detail == Detail::Whole || policy.is_some() {
+        object.put("policy", policy);
+    }
+    if detail == Detail::Whole || operator.is_some() {
+        object.put("operator_policy", operator);
+    }
     put_counts(call, cell, &mut object);
     match kind {
         "quorum" => put_quorum(cell, node_name, &mut object),
@@ -105,8 +120,11 @@ pub(crate) fn object(
     object
 }
 
-fn put_counts(_call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
-    let counts = cell.counts();
+fn put_counts(call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
+    let (totals, counts) = cell.totals();
+    if let Some(stats) = stats::queue(call, cell.id.0, &totals) {
+        object.put("message_stats", stats);
+    }
     let messages = counts.ready + counts.unacked;
     let bytes = counts.ready_bytes + counts.unacked_bytes;
     let rate = || Object::new().with("rate", 0.0);
@@ -118,7 +136,7 @@ fn put_counts(_call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
     };
     object.put("consumer_capacity", utilisation);
     object.put("consumer_utilisation", utilisation);
-    for (name, details, value) in [
+    let lengths = [
         ("messages", "messages_details", messages),
         ("messages_ready", "messages_ready_details", counts.ready),
         (
@@ -126,10 +144,13 @@ fn put_counts(_call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
             "messages_unacknowledged_details",
             counts.unacked,
         ),
-    ] {
-        object.put(name, value);
-        object.put(details, rate());
-    }
+    ];
+    stats::put(
+        call,
+        rates::Object::QueueLengths(cell.id.0),
+        object,
+        &lengths,
+    );
     object.put("messages_ram", messages);
     object.put("messages_ready_ram", counts.ready);
     object.put("messages_unacknowledged_ram", counts.unacked);
@@ -203,8 +224,6 @@ fn put_whole(call: &Call<'_>, vhost: &Vhost, cell: &Arc<QueueCell>, object: &mut
     object.put("deliveries", Vec::<Json>::new());
     object.put("incoming", Vec::<Json>::new());
     object.put("head_message_timestamp", Json::Null);
-    object.put("policy", Json::Null);
-    object.put("operator_policy", Json::Null);
     object.put("garbage_collection", no_collector());
 }
 

@@ -119,6 +119,10 @@ const TABLES: &[&[Route]] = &[
     crate::connections::ROUTES,
     crate::channels::ROUTES,
     crate::consumers::ROUTES,
+    crate::policies::ROUTES,
+    crate::parameters::ROUTES,
+    crate::limits::ROUTES,
+    crate::definitions::ROUTES,
     crate::health::ROUTES,
     crate::flags::ROUTES,
     crate::openapi::ROUTES,
@@ -163,8 +167,10 @@ mod tests {
         for route in all() {
             assert!(seen.insert(route.path), "{} stands twice", route.path);
             for operation in route.operations {
-                let needs_vhost =
-                    matches!(operation.guard, Guard::Vhost | Guard::VhostOrMonitoring);
+                let needs_vhost = matches!(
+                    operation.guard,
+                    Guard::Vhost | Guard::VhostOrMonitoring | Guard::VhostPolicymaker
+                );
                 assert!(
                     !needs_vhost || route.path.contains("{vhost}"),
                     "{}",

@@ -51,18 +51,22 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
 ];
 
-fn user_object(user: &User) -> Object {
+fn user_object(call: &Call<'_>, user: &User) -> Object {
+    let limits = call.api.node.identities.limits_as_set(&user.name);
     Object::new()
         .with("name", &user.name)
         .with("password_hash", user.password_hash.to_base64())
         .with("hashing_algorithm", user.hashing_algorithm.name())
         .with("tags", user.tags.as_slice())
-        .with("limits", Object::new())
+        .with("limits", Value::Object(limits.unwrap_or_default()))
 }
 
 fn list_users(call: &Call<'_>) -> Result<Answer, Failure> {
     let users = call.api.node.identities.users();
-    pages::answer(call, users.iter().map(|user| user_object(user)).collect())
+    pages::answer(
+        call,
+        users.iter().map(|user| user_object(call, user)).collect(),
+    )
 }
 
 fn list_without_permissions(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -72,13 +76,16 @@ fn list_without_permissions(call: &Call<'_>) -> Result<Answer, Failure> {
         let permissions = identities.permissions_of(&user.name);
         permissions.is_ok_and(|permissions| permissions.is_empty())
     });
-    pages::answer(call, users.iter().map(|user| user_object(user)).collect())
+    pages::answer(
+        call,
+        users.iter().map(|user| user_object(call, user)).collect(),
+    )
 }
 
 fn show_user(call: &Call<'_>) -> Result<Answer, Failure> {
     let user = call.api.node.identities.user(call.param("user"));
     let user = user.ok_or_else(Failure::no_object)?;
-    Ok(pages::one(call, user_object(&user)))
+    Ok(pages::one(call, user_object(call, &user)))
 }
 
 fn put_user(call: &Call<'_>) -> Result<Answer, Failure> {

@@ -9,6 +9,7 @@ use metadata::topology::Name;
 use parking_lot::Mutex;
 use wire::amqp091::table::FieldTable;
 
+use crate::counters::{MessageCounters, Traffic};
 use crate::mailbox::{Event, Mailbox};
 
 /// A connection, unique while the process lives.
@@ -28,6 +29,8 @@ pub struct ChannelEntry {
     pub prefetch: AtomicU32,
     /// Prefetch of the whole channel; 0 is no limit.
     pub prefetch_global: AtomicU32,
+    /// What passed it.
+    pub messages: MessageCounters,
     /// In confirm mode (1) or transactional (2).
     pub mode: AtomicU32,
 }
@@ -67,6 +70,8 @@ pub struct ConnectionEntry {
     pub connected_at_ms: u64,
     /// Whether an alarm keeps it from being read: set and cleared by the connection itself.
     pub blocked: AtomicBool,
+    /// What went over its socket.
+    pub traffic: Traffic,
     /// Its channels.
     pub channels: Mutex<BTreeMap<u16, Arc<ChannelEntry>>>,
     /// Its mailbox.

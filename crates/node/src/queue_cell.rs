@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+pub use broker::queue::QueueTotals;
 use broker::queue::{
     ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
     Queue, QueueOptions, Settlement,
@@ -449,6 +450,12 @@ impl QueueCell {
     /// Whether the queue is gone.
     pub fn is_deleted(&self) -> bool {
         self.state.lock().deleted
+    }
+
+    /// What passed it, and its counts, in one moment.
+    pub fn totals(&self) -> (QueueTotals, QueueCounts) {
+        let state = self.state.lock();
+        (state.queue.totals(), state.counts())
     }
 
     /// Its counts now.

@@ -15,6 +15,7 @@ use broker::router::{
     Declared, DeleteError, QueueId, Refusal as RouterRefusal, Removed, Routable, RouteError,
     RouteScratch,
 };
+use hashbrown::HashMap;
 use metadata::identity::VhostSpec;
 use metadata::topology::{BindingSpec, Destination, ExchangeSpec, Name, QueueSpec};
 use parking_lot::{Mutex, RwLock};
@@ -22,7 +23,7 @@ use wire::amqp091::properties::Properties;
 
 use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
-use crate::counters::{Churn, count};
+use crate::counters::{Churn, ExchangeCounters, MessageCounters, count};
 use crate::queue_cell::{Aftermath, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
@@ -65,7 +66,10 @@ pub struct DeleteQueueIf {
 pub struct Vhost {
     /// Its name.
     pub name: Name,
+    /// What passed channels that are gone.
+    pub finished: MessageCounters,
     spec: RwLock<Arc<VhostSpec>>,
+    exchange_counters: Mutex<HashMap<Name, Arc<ExchangeCounters>>>,
     shared: Shared,
     topology: RwLock<Topology>,
     parameters: RwLock<limits::Parameters>,
@@ -80,7 +84,9 @@ impl Vhost {
     pub fn new(spec: VhostSpec, shared: Shared) -> Arc<Self> {
         Arc::new_cyclic(|this| Vhost {
             name: Arc::clone(&spec.name),
+            finished: MessageCounters::default(),
             spec: RwLock::new(Arc::new(spec)),
+            exchange_counters: Mutex::default(),
             shared,
             topology: RwLock::default(),
             parameters: RwLock::default(),
@@ -103,6 +109,27 @@ impl Vhost {
         changed.name = Arc::clone(&self.name);
         *spec = Arc::new(changed);
         Arc::clone(&spec)
+    }
+
+    /// Where what passes an exchange is counted; the same until the exchange is deleted.
+    pub fn exchange_counters(&self, name: &str) -> Arc<ExchangeCounters> {
+        let mut counters = self.exchange_counters.lock();
+        if let Some(found) = counters.get(name) {
+            return Arc::clone(found);
+        }
+        let new: Arc<ExchangeCounters> = Arc::default();
+        counters.insert(name.into(), Arc::clone(&new));
+        new
+    }
+
+    /// What an exchange was published, and what it put into queues; `None` if it never was.
+    pub fn exchange_totals(&self, name: &str) -> Option<(u64, u64)> {
+        let counters = self.exchange_counters.lock();
+        let counters = counters.get(name)?;
+        Some((
+            counters.publish_in.load(Ordering::Relaxed),
+            counters.publish_out.load(Ordering::Relaxed),
+        ))
     }
 
     /// Moves with every change of the topology: a remembered route is good while it stands still.
@@ -486,6 +513,7 @@ impl Vhost {
             }
         }
         for spec in &removed.exchanges {
+            self.exchange_counters.lock().remove(&spec.name);
             if spec.durable {
                 let (vhost, exchange) = (Arc::clone(&self.name), Arc::clone(&spec.name));
                 ticket = self.write(Change::DeleteExchange { vhost, exchange });

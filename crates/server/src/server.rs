@@ -38,6 +38,8 @@ pub struct Listeners {
     pub amqp: Vec<SocketAddr>,
     /// The management API, `127.0.0.1:15672` for example.
     pub http: Vec<SocketAddr>,
+    /// The metrics that Prometheus reads, `127.0.0.1:15692` for example.
+    pub metrics: Vec<SocketAddr>,
 }
 
 /// Why a broker did not start.
@@ -102,12 +104,16 @@ impl Server {
             })?);
         }
         let http = bind_http(&listeners.http)?;
+        let metrics = bind_http(&listeners.metrics)?;
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
-        let http_addresses: Vec<SocketAddr> =
-            http.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let local = |listeners: &[std::net::TcpListener]| -> Vec<SocketAddr> {
+            let addresses = listeners.iter().map(std::net::TcpListener::local_addr);
+            addresses.filter_map(Result::ok).collect()
+        };
+        let http_addresses = local(&http);
         let data_dir = data_dir.canonicalize()?;
-        let listening = listening(&local_addresses(&amqp), &http_addresses);
+        let listening = listening(&local_addresses(&amqp), &http_addresses, &local(&metrics));
         let api = Api::new(
             Arc::clone(&node),
             host::host(&node, clock, &data_dir, listening),
@@ -116,7 +122,11 @@ impl Server {
             listener,
             router: management::router(Arc::clone(&api)),
         });
-        let http = HttpService::start(sites.collect())?;
+        let metrics = metrics.into_iter().map(|listener| Site {
+            listener,
+            router: management::metrics_router(Arc::clone(&api)),
+        });
+        let http = HttpService::start(sites.chain(metrics).collect())?;
         let broker = Arc::new(control::Broker {
             node: Arc::clone(&node),
             clock,
@@ -255,7 +265,7 @@ fn bind_http(addresses: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, Sta
 }
 
 /// What is listened on, in RabbitMQ's words.
-fn listening(amqp: &[SocketAddr], http: &[SocketAddr]) -> Vec<Listening> {
+fn listening(amqp: &[SocketAddr], http: &[SocketAddr], metrics: &[SocketAddr]) -> Vec<Listening> {
     let of = |protocol: &'static str, addresses: &[SocketAddr]| {
         let one = |address: &SocketAddr| Listening {
             protocol,
@@ -264,7 +274,12 @@ fn listening(amqp: &[SocketAddr], http: &[SocketAddr]) -> Vec<Listening> {
         };
         addresses.iter().map(one).collect::<Vec<_>>()
     };
-    [of("amqp", amqp), of("http", http)].concat()
+    [
+        of("amqp", amqp),
+        of("http", http),
+        of("http/prometheus", metrics),
+    ]
+    .concat()
 }
 
 fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

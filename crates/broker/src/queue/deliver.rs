@@ -104,11 +104,17 @@ impl Queue {
     pub fn get(&mut self, now_ms: u64, no_ack: bool, effects: &mut Effects) -> Option<Delivery> {
         self.used_at_ms = now_ms;
         self.expire_due(now_ms, effects);
-        let (seq, entry) = self.take_front(now_ms, effects)?;
+        let Some((seq, entry)) = self.take_front(now_ms, effects) else {
+            self.totals.get_empty += 1;
+            return None;
+        };
+        self.totals.redeliver += u64::from(entry.redelivered);
         if no_ack {
+            self.totals.get_no_ack += 1;
             effects.release(entry.position);
             return Some(self.settled_delivery(ConsumerId::NONE, entry));
         }
+        self.totals.get += 1;
         let mut delivery = self.held_delivery(ConsumerId::NONE, &entry);
         let place = self.roster.getter();
         delivery.id = self.hold(now_ms, place, seq, entry);
@@ -143,10 +149,13 @@ impl Queue {
         let consumer = self.roster.consumer_mut(place);
         consumer.window_bytes += delivery_bytes(&entry.message);
         let id = consumer.options.id;
+        self.totals.redeliver += u64::from(entry.redelivered);
         if consumer.options.no_ack {
+            self.totals.deliver_no_ack += 1;
             effects.release(entry.position);
             effects.deliveries.push(self.settled_delivery(id, entry));
         } else {
+            self.totals.deliver += 1;
             let mut delivery = self.held_delivery(id, &entry);
             delivery.id = self.hold(now_ms, place, seq, entry);
             effects.deliveries.push(delivery);

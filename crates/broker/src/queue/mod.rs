@@ -54,6 +54,27 @@ pub enum ConsumeError {
     ExclusiveInUse,
 }
 
+/// What passed a queue since it was made in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Messages that it took.
+    pub publish: u64,
+    /// Delivered to consumers, to be acknowledged.
+    pub deliver: u64,
+    /// Delivered to consumers for good.
+    pub deliver_no_ack: u64,
+    /// Taken by `basic.get`, to be acknowledged.
+    pub get: u64,
+    /// Taken by `basic.get` for good.
+    pub get_no_ack: u64,
+    /// `basic.get` that found nothing.
+    pub get_empty: u64,
+    /// Delivered or taken again.
+    pub redeliver: u64,
+    /// Acknowledged.
+    pub ack: u64,
+}
+
 /// A queue. See the module's text.
 #[derive(Debug)]
 pub struct Queue {
@@ -73,6 +94,7 @@ pub struct Queue {
     gone: bool,
     /// Settlements that named no unacked message.
     stale_settlements: u64,
+    totals: QueueTotals,
 }
 
 impl Queue {
@@ -91,6 +113,7 @@ impl Queue {
             consumer_deadline_ms: entry::NEVER_MS,
             gone: false,
             stale_settlements: 0,
+            totals: QueueTotals::default(),
         }
     }
 
@@ -209,6 +232,11 @@ impl Queue {
     /// How many settlements named no unacked message: settled twice, or purged with the queue.
     pub fn stale_settlements(&self) -> u64 {
         self.stale_settlements
+    }
+
+    /// What passed it.
+    pub fn totals(&self) -> QueueTotals {
+        self.totals
     }
 
     /// The message that would be delivered next.

@@ -25,6 +25,7 @@ impl Queue {
             }
             let seq = self.next_seq;
             self.next_seq += 1;
+            self.totals.publish += 1;
             let mut entry = self.entry(now_ms, incoming);
             // When a consumer waits, nothing is ready: the message need not pass through the ready messages.
             if let Some(place) = self.roster.next(gate) {

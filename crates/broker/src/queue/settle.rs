@@ -26,7 +26,10 @@ impl Queue {
             let unacked = self.unacked.remove(id.slot, &mut consumer.unacked);
             effects.active_changed |= self.roster.settled(place);
             match outcome {
-                Settlement::Ack => effects.release(unacked.entry.position),
+                Settlement::Ack => {
+                    self.totals.ack += 1;
+                    effects.release(unacked.entry.position);
+                }
                 Settlement::DeadLetter { counted } => {
                     let mut entry = unacked.entry;
                     entry.delivery_count = entry.delivery_count.saturating_add(u32::from(counted));

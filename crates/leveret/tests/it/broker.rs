@@ -18,7 +18,7 @@ pub(crate) fn leveret(arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null());
     if arguments.first() == Some(&"serve") && !arguments.contains(&"--http") {
         // The default port is the machine's, and the tests are many.
-        command.args(["--http", "none"]);
+        command.args(["--http", "none", "--metrics", "none"]);
     }
     command
 }

@@ -20,6 +20,7 @@ pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) struct TestApi {
     pub(crate) node: Arc<Node>,
     router: Router,
+    metrics: Router,
 }
 
 /// What came back.
@@ -74,15 +75,29 @@ impl TestApi {
             data_dir: "/data".into(),
             config_file: None,
         };
-        let router = management::router(Api::new(Arc::clone(&node), host));
-        TestApi { node, router }
+        let api = Api::new(Arc::clone(&node), host);
+        let router = management::router(Arc::clone(&api));
+        TestApi {
+            node,
+            router,
+            metrics: management::metrics_router(api),
+        }
     }
 
     /// A request as it is, without credentials.
     pub(crate) async fn send(&self, mut request: Request<Body>, peer: &str) -> Reply {
         let address = peer.parse().expect("an address");
         request.extensions_mut().insert(Peer { address });
-        let response = self.router.clone().oneshot(request).await;
+        Self::answer(self.router.clone(), request).await
+    }
+
+    /// A request to the port of the metrics.
+    pub(crate) async fn metrics(&self, request: Request<Body>) -> Reply {
+        Self::answer(self.metrics.clone(), request).await
+    }
+
+    async fn answer(router: Router, request: Request<Body>) -> Reply {
+        let response = router.oneshot(request).await;
         let response = response.expect("routers do not fail");
         let (head, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("it is in memory");

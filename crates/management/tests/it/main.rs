@@ -5,5 +5,7 @@ mod api;
 mod lists;
 mod messages;
 mod openapi;
+mod policies;
+mod statistics;
 mod topology;
 mod users;

@@ -7,6 +7,7 @@ use broker::queue::ConsumerId;
 use hashbrown::HashMap;
 use metadata::topology::Name;
 use node::connections::ChannelEntry;
+use node::counters::MessageTotals;
 use node::queue_cell::SharedPrefetch;
 
 use super::confirms::Confirms;
@@ -64,19 +65,23 @@ pub(crate) struct Channel {
     pub(crate) last_queue: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
     pub(crate) entry: Arc<ChannelEntry>,
+    /// What passed it; shown to others with the other counts.
+    pub(crate) totals: MessageTotals,
 }
 
 impl Channel {
     /// Writes the counts where listings read them.
-    pub(crate) fn publish_counts(&self) {
+    pub(crate) fn publish_counts(&mut self) {
         let entry = &self.entry;
         let (unacked, consumers) = (self.unacked.len() as u64, self.consumers.len() as u32);
         entry.unacked.store(unacked, Ordering::Relaxed);
         entry.consumers.store(consumers, Ordering::Relaxed);
         if let Mode::Confirm(confirms) = &self.mode {
+            self.totals.confirm = confirms.answered();
             let unconfirmed = confirms.pending();
             entry.unconfirmed.store(unconfirmed, Ordering::Relaxed);
         }
+        entry.messages.show(&self.totals);
     }
 
     /// Its consumers, the oldest first: ids ascend with age.

@@ -24,6 +24,11 @@ impl Confirms {
         self.published
     }
 
+    /// How many were answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered
+    }
+
     /// Published and not answered.
     pub(crate) fn pending(&self) -> u64 {
         self.published - self.answered

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use node::catalog::Ticket;
 use node::connections::ConnectionId;
-use node::counters::count;
+use node::counters::{count, grow};
 use node::mailbox::{Event, Mailbox};
 use node::node::Node;
 use wire::amqp091::frame::{Frame, FrameKind, decode_frame, encode_heartbeat, encode_method};
@@ -198,6 +198,11 @@ impl Connection {
     pub fn advance(&mut self, now_ms: u64, count: usize) {
         if count > 0 {
             self.heartbeat.sent(now_ms);
+            if let Phase::Open(session) = &self.phase {
+                let traffic = &session.entry.traffic;
+                grow(&traffic.sent_bytes, count as u64);
+                grow(&traffic.sent, 1);
+            }
         }
         self.output.advance(count);
         self.note_hold_up(now_ms);
@@ -248,6 +253,11 @@ impl Connection {
         }
         if matches!(self.phase, Phase::Lingering { .. }) {
             used = input.len();
+        }
+        if let Phase::Open(session) = &self.phase {
+            let traffic = &session.entry.traffic;
+            grow(&traffic.received_bytes, used as u64);
+            grow(&traffic.received, 1);
         }
         self.waiting_bytes = input.len().saturating_sub(used);
         self.flush(now_ms);

@@ -360,6 +360,12 @@ impl Session {
         check_get(&cell, &self.vhost.name)?;
         let (got, aftermath) = cell.get(turn.now_ms, get.no_ack);
         self.vhost.conclude(turn.now_ms, &cell, aftermath);
+        let totals = &mut self.channel(number)?.totals;
+        match &got {
+            None => totals.get_empty += 1,
+            Some(_) if get.no_ack => totals.get_no_ack += 1,
+            Some(_) => totals.get += 1,
+        }
         let Some((delivery, ready)) = got else {
             turn.say(number, &Method::BasicGetEmpty);
             return Ok(());
@@ -367,6 +373,7 @@ impl Session {
         let frame_bytes_max = self.tuned.frame_bytes_max;
         let channel = self.channel(number)?;
         channel.delivery_tag += 1;
+        channel.totals.redeliver += u64::from(delivery.redelivered);
         let message = &delivery.message;
         let ok = BasicGetOk {
             delivery_tag: channel.delivery_tag,

@@ -110,6 +110,7 @@ impl Session {
                 frame_bytes_max,
             );
             encoded += 1;
+            channel.totals.redeliver += u64::from(delivery.redelivered);
             consumer.owed_bytes += delivery_bytes(message);
             if let (false, Source::Queue(cell)) = (consumer.no_ack, &consumer.source) {
                 let (tag, id) = (channel.delivery_tag, delivery.id);
@@ -121,6 +122,11 @@ impl Session {
                     id,
                 });
             }
+        }
+        if consumer.no_ack {
+            channel.totals.deliver_no_ack += encoded as u64;
+        } else {
+            channel.totals.deliver += encoded as u64;
         }
         channel.publish_counts();
         if consumer.owed_bytes >= WINDOW_RETURN_BYTES {

@@ -333,6 +333,7 @@ impl Connection {
             client_properties: std::mem::take(&mut self.client.properties),
             connected_at_ms: now_ms,
             blocked: Default::default(),
+            traffic: Default::default(),
             channels: Default::default(),
             mailbox: Arc::clone(&self.mailbox),
         });

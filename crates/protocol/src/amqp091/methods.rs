@@ -290,6 +290,8 @@ impl Session {
         };
         self.entry.channels.lock().remove(&number);
         count(&self.node.churn.channels_closed);
+        channel.publish_counts();
+        self.vhost.finished.add(&channel.totals);
         if let Some(reply) = channel.reply_consumer.take() {
             self.close_reply_consumer(&reply);
         }

@@ -5,12 +5,14 @@
 //! properties, one allocation, and a push onto the batch of each of its queues.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker::message::{LogPosition, Message};
 use broker::queue::Incoming;
 use broker::router::{Refusal as RouterRefusal, Routable, RouteScratch, has_own_route};
 use hashbrown::HashMap;
 use metadata::identity::{PermissionKind, TopicAction};
+use node::counters::ExchangeCounters;
 use node::queue_cell::QueueCell;
 use node::replies::REPLY_TO;
 use wire::amqp091::frame::{encode_body, encode_content_header};
@@ -36,6 +38,40 @@ pub(crate) struct Publishing {
     /// Body frames so far, when there are several.
     pub(crate) body: Vec<u8>,
     route: Route,
+    /// Of the exchange, and the epoch in which they were looked up.
+    counters: Option<(u64, Arc<ExchangeCounters>)>,
+}
+
+/// Publishes to one exchange that its counters do not know of yet.
+#[derive(Default)]
+struct Counting {
+    counters: Option<Arc<ExchangeCounters>>,
+    published: u64,
+    routed: u64,
+}
+
+impl Counting {
+    /// Counts a publish to the exchange of `counters` that goes to so many queues.
+    fn add(&mut self, counters: Option<&Arc<ExchangeCounters>>, queues: usize) {
+        let Some(counters) = counters else { return };
+        let same = |known: &Arc<ExchangeCounters>| Arc::ptr_eq(known, counters);
+        if !self.counters.as_ref().is_some_and(same) {
+            self.show();
+            self.counters = Some(Arc::clone(counters));
+        }
+        self.published += 1;
+        self.routed += queues as u64;
+    }
+
+    /// Adds what was counted to the exchange's counters.
+    fn show(&mut self) {
+        let published = std::mem::take(&mut self.published);
+        let routed = std::mem::take(&mut self.routed);
+        if let Some(counters) = self.counters.as_ref().filter(|_| published > 0) {
+            counters.publish_in.fetch_add(published, Ordering::Relaxed);
+            counters.publish_out.fetch_add(routed, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -58,8 +94,11 @@ impl Publishing {
             return;
         }
         self.route.epoch = 0;
-        self.exchange.clear();
-        self.exchange.push_str(exchange);
+        if self.exchange != exchange {
+            self.counters = None;
+            self.exchange.clear();
+            self.exchange.push_str(exchange);
+        }
         self.routing_key.clear();
         self.routing_key.push_str(routing_key);
     }
@@ -89,6 +128,7 @@ impl Publishing {
                 places: Vec::new(),
                 ..*route
             },
+            counters: self.counters.clone(),
             ..Publishing::default()
         })
     }
@@ -120,6 +160,7 @@ pub(crate) struct PublishBatch {
     /// Channels with confirms to say.
     confirming: Vec<u16>,
     rejected: Vec<u32>,
+    counting: Counting,
     scratch: Scratch,
 }
 
@@ -328,6 +369,11 @@ impl Session {
                     _ => Fault::precondition(text),
                 }
             })?;
+        let epoch = self.vhost.epoch();
+        if !matches!(&publishing.counters, Some((known, _)) if *known == epoch) {
+            let counters = self.vhost.exchange_counters(&publishing.exchange);
+            publishing.counters = Some((epoch, counters));
+        }
         let route = &mut publishing.route;
         std::mem::swap(&mut route.cells, cells);
         // No place is right until they are looked up.
@@ -353,9 +399,18 @@ impl Session {
             && publishing.route.cells.is_empty()
             && self.deliver_reply(&publishing.routing_key, &message);
         let returned = publishing.mandatory && publishing.route.cells.is_empty() && !to_reply;
+        let counters = publishing.counters.as_ref().map(|(_, counters)| counters);
+        self.batch
+            .counting
+            .add(counters, publishing.route.cells.len());
         let Some(channel) = self.channels.find(number) else {
             return Ok(());
         };
+        channel.totals.publish += 1;
+        if publishing.route.cells.is_empty() {
+            channel.totals.return_unroutable += u64::from(returned);
+            channel.totals.drop_unroutable += u64::from(!returned && !to_reply);
+        }
         let confirm = match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let cells = publishing.route.cells.clone();
@@ -436,6 +491,7 @@ impl Session {
             self.vhost.conclude(turn.now_ms, &target.cell, aftermath);
         }
         self.batch.rejected = rejected;
+        self.batch.counting.show();
         self.batch.trim();
         while let Some(number) = self.batch.confirming.pop() {
             let Some(channel) = self.channels.find(number) else {

@@ -113,10 +113,14 @@ impl Session {
         let channel = self.channel(number)?;
         if channel.transaction().is_none() && !multiple {
             let unacked = channel.unacked.take(tag).ok_or_else(|| unknown_tag(tag))?;
+            channel.totals.ack += u64::from(settlement == Settlement::Ack);
             self.settlements.push(number, unacked, settlement);
             return Ok(());
         }
         let taken = take(channel, tag, multiple)?;
+        if settlement == Settlement::Ack {
+            channel.totals.ack += taken.len() as u64;
+        }
         match channel.transaction() {
             Some(transaction) => transaction.settle(taken, settlement),
             None => self.settle_entries(number, taken, settlement),

@@ -49,6 +49,7 @@ impl Broker {
             runtime.expect("a runtime").block_on(async {
                 let listeners = Listeners {
                     http: Vec::new(),
+                    metrics: Vec::new(),
                     amqp: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
                 };
                 let server = Server::start(settings, &path, &listeners)

@@ -1,0 +1,291 @@
+//! Metrics of the broker as a whole.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use node::alarms::Alarm;
+use node::counters::MessageTotals;
+
+use super::Wanted;
+use super::page::{Kind, Page, labels};
+use crate::api::{Api, RABBITMQ_VERSION};
+use crate::stats;
+
+/// What belongs to no object.
+pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
+    if wanted.family("connection_churn_metrics") {
+        write_churn(api, page);
+    }
+    if wanted.family("node_coarse_metrics") || wanted.family("node_metrics") {
+        write_node(api, wanted, page);
+    }
+    if wanted.family("auth_attempt_metrics") {
+        write_attempts(api, page);
+    }
+    if wanted.families.is_none() {
+        write_global(api, page);
+    }
+}
+
+fn write_churn(api: &Api, page: &mut Page) {
+    let churn = &api.node.churn;
+    let rows: [(&str, &str, &AtomicU64); 7] = [
+        (
+            "connections_opened_total",
+            "Total number of connections opened",
+            &churn.connections_opened,
+        ),
+        (
+            "connections_closed_total",
+            "Total number of connections closed or terminated",
+            &churn.connections_closed,
+        ),
+        (
+            "channels_opened_total",
+            "Total number of channels opened",
+            &churn.channels_opened,
+        ),
+        (
+            "channels_closed_total",
+            "Total number of channels closed",
+            &churn.channels_closed,
+        ),
+        (
+            "queues_declared_total",
+            "Total number of queues declared",
+            &churn.queues_declared,
+        ),
+        (
+            "queues_created_total",
+            "Total number of queues created",
+            &churn.queues_created,
+        ),
+        (
+            "queues_deleted_total",
+            "Total number of queues deleted",
+            &churn.queues_deleted,
+        ),
+    ];
+    for (name, help, counter) in rows {
+        let value = counter.load(Ordering::Relaxed) as f64;
+        page.one(name, Kind::Counter, help, value);
+    }
+}
+
+fn write_node(api: &Api, wanted: &Wanted, page: &mut Page) {
+    let facts = (api.host.facts)();
+    let uptime_s = api.now_ms().saturating_sub(api.host.started_ms) as f64 / 1000.0;
+    let coarse: [(&str, &str, u64); 3] = [
+        ("process_open_fds", "Open file descriptors", facts.files),
+        (
+            "process_resident_memory_bytes",
+            "Memory used in bytes",
+            facts.memory_bytes,
+        ),
+        (
+            "disk_space_available_bytes",
+            "Disk space available in bytes",
+            facts.disk_free_bytes,
+        ),
+    ];
+    let limits: [(&str, &str, u64); 3] = [
+        (
+            "process_max_fds",
+            "Open file descriptors limit",
+            facts.files_max,
+        ),
+        (
+            "resident_memory_limit_bytes",
+            "Memory high watermark in bytes",
+            facts.memory_limit_bytes,
+        ),
+        (
+            "disk_space_available_limit_bytes",
+            "Free disk space low watermark in bytes",
+            facts.disk_limit_bytes,
+        ),
+    ];
+    if wanted.family("node_coarse_metrics") {
+        for (name, help, value) in coarse {
+            page.one(name, Kind::Gauge, help, value as f64);
+        }
+    }
+    if wanted.family("node_metrics") {
+        for (name, help, value) in limits {
+            page.one(name, Kind::Gauge, help, value as f64);
+        }
+        // The name is RabbitMQ's; the node it speaks of is this one.
+        page.one(
+            "erlang_uptime_seconds",
+            Kind::Gauge,
+            "Node uptime",
+            uptime_s,
+        );
+    }
+}
+
+fn write_attempts(api: &Api, page: &mut Page) {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    let (http, amqp) = (&api.attempts, &api.node.churn);
+    let rows = [
+        ("http", read(&http.succeeded), read(&http.failed)),
+        (
+            "amqp091",
+            read(&amqp.logins_succeeded),
+            read(&amqp.logins_failed),
+        ),
+    ];
+    let mut family = |name: &str, help: &str, value: fn(f64, f64) -> f64| {
+        page.begin(name, Kind::Counter, help);
+        for (protocol, succeeded, failed) in rows {
+            let labels = labels(&[("protocol", protocol)]);
+            page.sample(name, &labels, value(succeeded, failed));
+        }
+    };
+    family(
+        "auth_attempts_total",
+        "Total number of authentication attempts",
+        |succeeded, failed| succeeded + failed,
+    );
+    family(
+        "auth_attempts_succeeded_total",
+        "Total number of successful authentication attempts",
+        |succeeded, _| succeeded,
+    );
+    family(
+        "auth_attempts_failed_total",
+        "Total number of failed authentication attempts",
+        |_, failed| failed,
+    );
+}
+
+/// RabbitMQ's counters of messages by protocol: name, help, value.
+type Global = (&'static str, &'static str, fn(&MessageTotals) -> u64);
+
+const GLOBAL: [Global; 12] = [
+    (
+        "received",
+        "Total number of messages received from publishers",
+        |t| t.publish,
+    ),
+    (
+        "confirmed",
+        "Total number of messages confirmed to publishers",
+        |t| t.confirm,
+    ),
+    (
+        "unroutable_returned",
+        "Total number of messages published as mandatory into an exchange and returned to the publisher as unroutable",
+        |t| t.return_unroutable,
+    ),
+    (
+        "unroutable_dropped",
+        "Total number of messages published as non-mandatory into an exchange and dropped as unroutable",
+        |t| t.drop_unroutable,
+    ),
+    (
+        "delivered",
+        "Total number of messages delivered to consumers",
+        |t| t.deliver + t.deliver_no_ack + t.get + t.get_no_ack,
+    ),
+    (
+        "redelivered",
+        "Total number of messages redelivered to consumers",
+        |t| t.redeliver,
+    ),
+    (
+        "acknowledged",
+        "Total number of messages acknowledged by consumers",
+        |t| t.ack,
+    ),
+    (
+        "delivered_consume_manual_ack",
+        "Total number of messages delivered to consumers using basic.consume with manual acknowledgment",
+        |t| t.deliver,
+    ),
+    (
+        "delivered_consume_auto_ack",
+        "Total number of messages delivered to consumers using basic.consume with automatic acknowledgment",
+        |t| t.deliver_no_ack,
+    ),
+    (
+        "delivered_get_manual_ack",
+        "Total number of messages delivered to consumers using basic.get with manual acknowledgment",
+        |t| t.get,
+    ),
+    (
+        "delivered_get_auto_ack",
+        "Total number of messages delivered to consumers using basic.get with automatic acknowledgment",
+        |t| t.get_no_ack,
+    ),
+    (
+        "get_empty",
+        "Total number of times basic.get operations fetched no message",
+        |t| t.get_empty,
+    ),
+];
+
+/// RabbitMQ's counters by protocol, of which there is one, and alarms.
+fn write_global(api: &Api, page: &mut Page) {
+    let connections = api.node.connections.list();
+    let mut totals = MessageTotals::default();
+    for vhost in api.node.vhosts() {
+        totals.add(&stats::vhost_totals(&vhost, &connections));
+    }
+    let amqp = labels(&[("protocol", "amqp091")]);
+    for (name, help, value) in GLOBAL {
+        let name = format!("global_messages_{name}_total");
+        page.begin(&name, Kind::Counter, help);
+        page.sample(&name, &amqp, value(&totals) as f64);
+    }
+    for (alarm, name, help) in [
+        (
+            Alarm::Memory,
+            "alarms_memory_used_watermark",
+            "is 1 if VM memory watermark alarm is in effect",
+        ),
+        (
+            Alarm::Disk,
+            "alarms_free_disk_space_watermark",
+            "is 1 if free disk space watermark alarm is in effect",
+        ),
+    ] {
+        let on = f64::from(u8::from(api.node.alarms.is_on(alarm)));
+        page.one(name, Kind::Untyped, help, on);
+    }
+    page.one(
+        "unreachable_cluster_peers_count",
+        Kind::Gauge,
+        "Number of peers in the cluster the current node cannot reach.",
+        0.0,
+    );
+}
+
+/// What the broker is, by which dashboards join everything else.
+pub(super) fn write_identity(api: &Api, endpoint: &str, page: &mut Page) {
+    let name = api.node.settings.cluster_name.as_str();
+    let build = labels(&[
+        ("rabbitmq_version", RABBITMQ_VERSION),
+        ("prometheus_plugin_version", RABBITMQ_VERSION),
+        ("prometheus_client_version", ""),
+        ("erlang_version", ""),
+        ("leveret_version", env!("CARGO_PKG_VERSION")),
+    ]);
+    page.begin(
+        "build_info",
+        Kind::Untyped,
+        "RabbitMQ & Erlang/OTP version info",
+    );
+    page.sample("build_info", &build, 1.0);
+    let identity = labels(&[
+        ("rabbitmq_node", name),
+        ("rabbitmq_cluster", name),
+        ("rabbitmq_cluster_permanent_id", name),
+        ("rabbitmq_endpoint", endpoint),
+    ]);
+    page.begin(
+        "identity_info",
+        Kind::Untyped,
+        "RabbitMQ node & cluster identity info",
+    );
+    page.sample("identity_info", &identity, 1.0);
+}
