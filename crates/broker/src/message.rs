@@ -66,6 +66,20 @@ impl Origin {
     }
 }
 
+/// How a message's bytes are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredForm {
+    /// End of the exchange name and routing key.
+    pub address_end: u32,
+    /// End of the properties; the body is behind them.
+    pub properties_end: u32,
+}
+
+fn short_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(*length))
+}
+
 /// What the broker itself asks of a message, read once when it arrives.
 #[derive(Debug, Clone, Copy)]
 struct MessageHeader {
@@ -118,6 +132,41 @@ impl Message {
             origin: Origin::Published,
         };
         Message(ThinArc::from_header_and_slice(header, scratch))
+    }
+
+    /// Builds a message again from what [`Message::stored`] and [`Message::origin`] gave, which may have been damaged:
+    /// `None` if it is no message.
+    pub fn from_stored(origin: Origin, form: StoredForm, bytes: &[u8]) -> Option<Self> {
+        let address = bytes.get(..form.address_end as usize)?;
+        let (exchange, rest) = short_string(address)?;
+        let (routing_key, rest) = short_string(rest)?;
+        if !rest.is_empty() {
+            return None;
+        }
+        std::str::from_utf8(exchange).ok()?;
+        std::str::from_utf8(routing_key).ok()?;
+        let raw = bytes.get(form.address_end as usize..form.properties_end as usize)?;
+        let properties = Properties::validate(raw).ok()?;
+        let header = MessageHeader {
+            // It was a number when the message came, or it would have been refused.
+            expiration_ms: properties.expiration().and_then(|text| text.parse().ok()),
+            address_end: form.address_end,
+            properties_end: form.properties_end,
+            priority: properties.priority(),
+            persistent: properties.delivery_mode() == Some(2),
+            origin,
+        };
+        Some(Message(ThinArc::from_header_and_slice(header, bytes)))
+    }
+
+    /// All its bytes, and how they are divided: what a log keeps.
+    pub fn stored(&self) -> (StoredForm, &[u8]) {
+        let header = self.header();
+        let form = StoredForm {
+            address_end: header.address_end,
+            properties_end: header.properties_end,
+        };
+        (form, &self.0.slice)
     }
 
     /// A copy with another origin.

@@ -23,6 +23,7 @@ pub mod events;
 pub mod identities;
 mod links;
 pub mod mailbox;
+pub mod message_log;
 pub mod names;
 pub mod node;
 pub mod publish;

@@ -1,11 +1,13 @@
 //! The node: everything one broker process serves.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use broker::message::LogPosition;
 use broker::queue::ConsumerId;
+use broker::router::QueueId;
 use hashbrown::HashMap;
 use metadata::identity::VhostSpec;
 use metadata::parameter::{Parameter, VHOST_LIMITS, VHOST_LIMITS_NAME};
@@ -13,17 +15,37 @@ use metadata::policy::{Policy, PolicyKind};
 use metadata::topology::Name;
 use parking_lot::RwLock;
 use serde_json::Value;
+use storage::ReadLimit;
 
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
 use crate::counters::Churn;
+use crate::dead_letters::Postponed;
 use crate::events::Events;
 use crate::identities::Identities;
+use crate::message_log::{MESSAGES_DIR, MessageLog, Options, Recovery, StorageError};
 use crate::replies::Replies;
 use crate::settings::{LiveSettings, Settings};
 use crate::timers::Timers;
+use crate::topology::Topology;
 use crate::vhost::{Shared, Vhost};
+
+/// Why a data directory cannot be served from.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What was declared cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The messages cannot be read.
+    #[error("cannot open the message log in {}: {source}", dir.display())]
+    MessageLog {
+        /// Where it is.
+        dir: PathBuf,
+        /// What is wrong.
+        source: StorageError,
+    },
+}
 
 /// See the module.
 pub struct Node {
@@ -49,6 +71,8 @@ pub struct Node {
     pub(crate) global_parameters: RwLock<BTreeMap<Name, Value>>,
     /// How much came and went.
     pub churn: Arc<Churn>,
+    /// Where messages are kept; `None` in a node that keeps nothing.
+    pub log: Option<Arc<MessageLog>>,
     vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
     shared: Shared,
     consumer_id: AtomicU64,
@@ -56,22 +80,53 @@ pub struct Node {
 
 impl Node {
     /// Opens the node's data directory, which exists, and restores what was declared durable.
-    pub fn open(
-        settings: Settings,
-        data_dir: &Path,
-        now_ms: u64,
-    ) -> Result<Arc<Self>, CatalogError> {
+    pub fn open(settings: Settings, data_dir: &Path, now_ms: u64) -> Result<Arc<Self>, OpenError> {
         let (catalog, stored) = Catalog::open(data_dir)?;
-        Ok(Self::restore(settings, catalog, stored, now_ms))
+        let options = Options {
+            durability: settings.durability,
+            ..Options::default()
+        };
+        let failed = |source| OpenError::MessageLog {
+            dir: data_dir.join(MESSAGES_DIR),
+            source,
+        };
+        let opened = MessageLog::open(data_dir, options, stored.redelivered_up_to);
+        let (log, recovery) = opened.map_err(failed)?;
+        report(&recovery);
+        let kept: BTreeSet<u64> = stored.queues.iter().map(|queue| queue.id).collect();
+        let node = Self::restore(settings, catalog, stored, Some(Arc::clone(&log)), now_ms);
+        let redelivered = log.redelivered_up_to().0;
+        if !recovery.clean {
+            node.catalog
+                .write(Change::PutRedelivered { up_to: redelivered });
+        }
+        log.forget_unknown(|queue| kept.contains(&queue.0));
+        node.restore_messages(&recovery, now_ms).map_err(failed)?;
+        Ok(node)
+    }
+
+    /// A node with messages on a medium of the caller's, and nothing else kept. For tests of what is above it.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub fn with_log(settings: Settings, log: Arc<MessageLog>, now_ms: u64) -> Arc<Self> {
+        let (catalog, stored) = Catalog::in_memory();
+        Self::restore(settings, catalog, stored, Some(log), now_ms)
     }
 
     /// A node that keeps nothing, for tests of what is above it.
     pub fn in_memory(settings: Settings, now_ms: u64) -> Arc<Self> {
         let (catalog, stored) = Catalog::in_memory();
-        Self::restore(settings, catalog, stored, now_ms)
+        Self::restore(settings, catalog, stored, None, now_ms)
     }
 
-    fn restore(settings: Settings, catalog: Catalog, mut stored: Stored, now_ms: u64) -> Arc<Self> {
+    fn restore(
+        settings: Settings,
+        catalog: Catalog,
+        mut stored: Stored,
+        log: Option<Arc<MessageLog>>,
+        now_ms: u64,
+    ) -> Arc<Self> {
         let catalog = Arc::new(catalog);
         let timers = Arc::new(Timers::default());
         let churn = Arc::new(Churn::default());
@@ -80,6 +135,8 @@ impl Node {
             catalog: Arc::clone(&catalog),
             timers: Arc::clone(&timers),
             queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
+            log: log.clone(),
+            postponed: Arc::new(Postponed::default()),
         };
         let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings.identities);
         let memory = MemoryWatermark::new(&settings);
@@ -95,6 +152,7 @@ impl Node {
             events: Events::default(),
             global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
             churn,
+            log,
             vhosts: RwLock::default(),
             shared,
             consumer_id: AtomicU64::new(0),
@@ -140,6 +198,47 @@ impl Node {
                 refused("binding", &vhost, text);
             }
         }
+    }
+
+    /// Gives the queues back what they held.
+    fn restore_messages(&self, recovery: &Recovery, now_ms: u64) -> Result<(), StorageError> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let limit = ReadLimit {
+            messages: 1024,
+            bytes: 1 << 20,
+        };
+        let vhosts = self.vhosts();
+        for recovered in &recovery.owners {
+            let id = QueueId(recovered.owner.0);
+            let find = |vhost: &Arc<Vhost>| vhost.read(|t| t.queue_by_id(id).cloned());
+            let Some(cell) = vhosts.iter().find_map(find) else {
+                continue;
+            };
+            let mut from = Some(LogPosition(recovered.first.0));
+            let mut batch = Vec::new();
+            while let Some(position) = from {
+                from = log.read(id, position, limit, &mut |incoming| batch.push(incoming))?;
+                let aftermath = cell.recover(now_ms, &mut batch);
+                if let Some(vhost) = cell.vhost.upgrade() {
+                    vhost.conclude(now_ms, &cell, aftermath);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends cleanly, once all clients have gone: what queues know of deliveries is written down, and the log closed.
+    ///
+    /// # Errors
+    /// What the disk says; what was confirmed is safe all the same.
+    pub fn stop(&self) -> Result<(), StorageError> {
+        let Some(log) = &self.log else { return Ok(()) };
+        for vhost in self.vhosts() {
+            for cell in vhost.read(Topology::queues) {
+                cell.note_delivered();
+            }
+        }
+        log.stop()
     }
 
     /// The vhost of this name.
@@ -213,6 +312,7 @@ impl Node {
 
     /// Wakes the queues whose time has come.
     pub fn run_timers(&self, now_ms: u64) {
+        self.shared.postponed.retry(now_ms, &self.timers);
         for cell in self.timers.take_due(now_ms) {
             let aftermath = cell.handle_timeout(now_ms);
             if let Some(vhost) = cell.vhost.upgrade() {
@@ -239,4 +339,26 @@ fn restore_parameter(vhost: &Vhost, parameter: Parameter) -> Result<(), String> 
         _ => vhost.restore_foreign_parameter(parameter),
     }
     Ok(())
+}
+
+/// Says what was found in the log.
+fn report(recovery: &Recovery) {
+    if let Some(torn) = &recovery.torn {
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            "the end of the message log was cut: it was being written when the broker was last stopped, and nobody \
+             had been told that it was"
+        );
+    }
+    let messages: u64 = recovery.owners.iter().map(|owner| owner.messages).sum();
+    if messages > 0 {
+        let queues = recovery.owners.len();
+        tracing::info!(
+            messages,
+            queues,
+            clean = recovery.clean,
+            "messages recovered"
+        );
+    }
 }

@@ -9,12 +9,13 @@
 //! ```
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use broker::message::{LogPosition, Message};
 pub use broker::queue::QueueTotals;
 use broker::queue::{
     ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
-    Queue, QueueOptions, Settlement,
+    NEVER_MS, Queue, QueueOptions, Settlement,
 };
 use broker::router::QueueId;
 use metadata::policy::EffectivePolicy;
@@ -22,9 +23,11 @@ use metadata::topology::{Name, QueueSpec};
 use parking_lot::Mutex;
 use wire::amqp091::table::FieldTable;
 
+use crate::catalog::Ticket;
 use crate::connections::ConnectionId;
 use crate::links::Links;
 use crate::mailbox::{Event, Mailbox};
+use crate::message_log::MessageLog;
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::vhost::Vhost;
@@ -98,6 +101,8 @@ struct State {
     queue: Queue,
     effects: Effects,
     links: Links,
+    /// Positions of the batch under way, of a queue that may refuse some.
+    positions: Vec<LogPosition>,
     /// The moment for which the queue stands in the node's timers.
     scheduled_ms: u64,
     deleted: bool,
@@ -137,6 +142,17 @@ pub struct QueueCounts {
     pub unacked_bytes: u64,
 }
 
+/// What a queue works with.
+#[derive(Default)]
+pub struct Around {
+    /// Where it is.
+    pub vhost: Weak<Vhost>,
+    /// Where it asks to be woken.
+    pub timers: Arc<Timers>,
+    /// Where its messages are kept, if anywhere.
+    pub log: Option<Arc<MessageLog>>,
+}
+
 /// One queue of a vhost.
 pub struct QueueCell {
     /// Unique in the node, for good.
@@ -151,6 +167,9 @@ pub struct QueueCell {
     /// What `options` were made with; changes with them.
     policy: Mutex<Arc<EffectivePolicy>>,
     timers: Arc<Timers>,
+    log: Option<Arc<MessageLog>>,
+    /// When its declaration is on disk; set once, by who declared it.
+    declared: OnceLock<Ticket>,
     state: Mutex<State>,
 }
 
@@ -161,14 +180,15 @@ impl QueueCell {
         spec: QueueSpec,
         options: QueueOptions,
         owner: Option<ConnectionId>,
-        vhost: Weak<Vhost>,
-        timers: Arc<Timers>,
+        around: Around,
         now_ms: u64,
     ) -> Arc<Self> {
+        let Around { vhost, timers, log } = around;
         let state = State {
             queue: Queue::new(options.clone(), now_ms),
             effects: Effects::default(),
             links: Links::default(),
+            positions: Vec::new(),
             scheduled_ms: u64::MAX,
             deleted: false,
         };
@@ -180,6 +200,8 @@ impl QueueCell {
             options: Mutex::new(Arc::new(options)),
             policy: Mutex::default(),
             timers,
+            log,
+            declared: OnceLock::new(),
             state: Mutex::new(state),
         });
         let _nothing_happened_yet = cell.run(|_| ());
@@ -189,6 +211,33 @@ impl QueueCell {
     /// The queue's options as they are now.
     pub fn options(&self) -> Arc<QueueOptions> {
         Arc::clone(&self.options.lock())
+    }
+
+    /// Whether persistent messages outlive the process here. An exclusive queue goes with its connection.
+    pub fn survives(&self) -> bool {
+        self.spec.durable && !self.spec.exclusive
+    }
+
+    /// When its declaration is on disk: its messages are not safe before.
+    pub fn declared(&self) -> Ticket {
+        self.declared.get().copied().unwrap_or(Ticket::NONE)
+    }
+
+    /// Says when its declaration is on disk.
+    pub(crate) fn set_declared(&self, ticket: Ticket) {
+        let _it_is_set_once = self.declared.set(ticket);
+    }
+
+    /// How long a message may stay, by the queue's own rule.
+    pub fn ttl_ms(&self) -> Option<u64> {
+        self.options.lock().message_ttl_ms
+    }
+
+    /// When a message that comes in now expires in a queue with this time to live; [`NEVER_MS`] if never.
+    pub fn expires_at_ms(ttl_ms: Option<u64>, now_ms: u64, message: &Message) -> u64 {
+        let own = message.expiration_ms();
+        let ttl_ms = ttl_ms.into_iter().chain(own).min();
+        ttl_ms.map_or(NEVER_MS, |ttl_ms| now_ms.saturating_add(ttl_ms))
     }
 
     /// Refuses another connection's exclusive queue, with RabbitMQ's words.
@@ -240,6 +289,14 @@ impl QueueCell {
             auto_delete: state.effects.auto_delete && !state.deleted,
             expired: state.effects.expired_queue && !state.deleted,
         };
+        if let Some(log) = &self.log {
+            if !state.effects.counted.is_empty() {
+                note_counts(log, self.id, &mut state.effects.counted);
+            }
+            if !state.effects.released.is_empty() {
+                log.release(self.id, &state.effects.released);
+            }
+        }
         state.effects.clear();
         aftermath
     }
@@ -253,20 +310,59 @@ impl QueueCell {
         rejected: &mut Vec<u32>,
     ) -> Aftermath {
         let ((), aftermath) = self.run(|state| {
-            if state.deleted {
-                batch.clear();
-                return;
-            }
             let State {
                 queue,
                 effects,
                 links,
+                positions,
                 ..
             } = state;
+            if state.deleted {
+                effects
+                    .released
+                    .extend(batch.drain(..).map(|incoming| incoming.position));
+                return;
+            }
+            if queue.may_refuse() {
+                positions.clear();
+                positions.extend(batch.iter().map(|incoming| incoming.position));
+            }
             queue.publish(now_ms, batch.drain(..), links, effects);
+            // What was refused was appended for it, and is not its own.
+            let refused = effects.rejected.iter();
+            effects
+                .released
+                .extend(refused.filter_map(|index| positions.get(*index as usize)));
             rejected.append(&mut effects.rejected);
         });
         aftermath
+    }
+
+    /// Takes back what it held before a restart.
+    pub fn recover(self: &Arc<Self>, now_ms: u64, batch: &mut Vec<Incoming>) -> Aftermath {
+        let ((), aftermath) = self.run(|state| {
+            let State { queue, effects, .. } = state;
+            queue.recover(now_ms, batch.drain(..), effects);
+        });
+        aftermath
+    }
+
+    /// Says in the log which of its messages have been delivered, for the next start.
+    pub fn note_delivered(&self) {
+        let Some(log) = &self.log else { return };
+        let mut state = self.state.lock();
+        let mut delivered = std::mem::take(&mut state.positions);
+        delivered.clear();
+        let mut counted: Vec<(LogPosition, u32)> = Vec::new();
+        state.queue.delivered(|position, delivery_count| {
+            if delivery_count > 0 {
+                counted.push((position, delivery_count));
+            } else if log.redelivered_up_to() < position {
+                delivered.push(position);
+            }
+        });
+        log.note_delivered(self.id, 0, &delivered);
+        note_counts(log, self.id, &mut counted);
     }
 
     /// Settles unacked messages.
@@ -442,6 +538,11 @@ impl QueueCell {
             ..
         } = &mut *state;
         queue.drain_all(effects);
+        if let Some(log) = &self.log
+            && (self.survives() || !effects.released.is_empty())
+        {
+            log.forget(self.id);
+        }
         effects.clear();
         links.cancel_all();
         Some(Ok(counts.ready))
@@ -473,6 +574,15 @@ impl QueueCell {
         listed
             .map(|(consumer, info)| (info.clone(), is_active(consumer)))
             .collect()
+    }
+}
+
+/// Writes down delivery counts, those that are equal together.
+fn note_counts(log: &MessageLog, queue: QueueId, counted: &mut [(LogPosition, u32)]) {
+    counted.sort_unstable_by_key(|(position, count)| (*count, *position));
+    for same in counted.chunk_by(|a, b| a.1 == b.1) {
+        let positions: Vec<LogPosition> = same.iter().map(|(position, _)| *position).collect();
+        log.note_delivered(queue, same[0].1, &positions);
     }
 }
 

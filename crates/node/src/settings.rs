@@ -7,6 +7,7 @@ use broker::queue::QueueKind;
 use parking_lot::Mutex;
 
 use crate::identities::IdentitySettings;
+use crate::message_log::Durability;
 
 /// Limits and defaults of a node. Sizes are in bytes, times in the unit their name ends with.
 #[derive(Debug, Clone)]
@@ -33,6 +34,12 @@ pub struct Settings {
     pub identities: IdentitySettings,
     /// Login of clients that use the ANONYMOUS mechanism: name and password. `None` refuses them.
     pub anonymous_login: Option<(String, String)>,
+    /// When a message counts as kept: what a confirm waits for.
+    pub durability: Durability,
+    /// Free space on the disk below which publishers are blocked.
+    pub disk_free_limit: DiskFreeLimit,
+    /// Memory that waiting messages may take; `None`: a part of the machine's.
+    pub message_cache_bytes: Option<u64>,
     /// Part of the machine's memory at which publishers are blocked, in thousandths.
     pub memory_watermark_permille: u32,
     /// The same as a number of bytes; it goes before the part if it is set.
@@ -78,6 +85,34 @@ impl Default for ConsumerTimeouts {
     }
 }
 
+/// Free space on the disk below which publishers are blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskFreeLimit {
+    /// [`DISK_FREE_BYTES_DEFAULT`], or a twentieth of the disk if that is less.
+    #[default]
+    Default,
+    /// So many bytes.
+    Bytes(u64),
+    /// A part of the machine's memory, in thousandths.
+    OfMemory(u32),
+}
+
+/// See [`DiskFreeLimit::Default`].
+pub const DISK_FREE_BYTES_DEFAULT: u64 = 1 << 30;
+
+impl DiskFreeLimit {
+    /// In bytes, on a disk and a machine of these sizes.
+    pub fn bytes(self, disk_bytes: u64, memory_bytes: u64) -> u64 {
+        match self {
+            DiskFreeLimit::Default => DISK_FREE_BYTES_DEFAULT.min(disk_bytes / 20),
+            DiskFreeLimit::Bytes(bytes) => bytes,
+            DiskFreeLimit::OfMemory(permille) => {
+                (u128::from(memory_bytes) * u128::from(permille) / 1000) as u64
+            }
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -92,6 +127,9 @@ impl Default for Settings {
             consumer_timeout_ms: ConsumerTimeouts::default(),
             identities: IdentitySettings::default(),
             anonymous_login: Some(("guest".into(), "guest".into())),
+            durability: Durability::Fsync,
+            disk_free_limit: DiskFreeLimit::Default,
+            message_cache_bytes: None,
             memory_watermark_permille: 600,
             memory_watermark_bytes: None,
         }

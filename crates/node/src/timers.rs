@@ -19,6 +19,10 @@ pub type WakeTimer = Arc<dyn Fn() + Send + Sync>;
 struct State {
     deadlines: BTreeMap<(u64, QueueId), Weak<QueueCell>>,
     wake: Option<WakeTimer>,
+    /// Somebody wants the timers to run, whatever the deadlines.
+    at_once: bool,
+    /// No deadline counts: what would come of it has no room.
+    held: bool,
 }
 
 /// See the module.
@@ -53,6 +57,23 @@ impl Timers {
         }
     }
 
+    /// Whether deadlines are passed over until further notice.
+    pub(crate) fn hold(&self, held: bool) {
+        self.0.lock().held = held;
+    }
+
+    /// Has the timers run at once.
+    pub fn wake_now(&self) {
+        let wake = {
+            let mut state = self.0.lock();
+            state.at_once = true;
+            state.wake.clone()
+        };
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
     /// Queues that stand in it.
     pub fn len(&self) -> usize {
         self.0.lock().deadlines.len()
@@ -65,19 +86,24 @@ impl Timers {
 
     /// The earliest deadline, in milliseconds.
     pub fn next_ms(&self) -> Option<u64> {
-        self.0
-            .lock()
-            .deadlines
-            .first_key_value()
-            .map(|(key, _)| key.0)
+        let state = self.0.lock();
+        if state.at_once {
+            return Some(0);
+        }
+        if state.held {
+            return None;
+        }
+        state.deadlines.first_key_value().map(|(key, _)| key.0)
     }
 
     /// Takes the queues whose time has come.
     pub fn take_due(&self, now_ms: u64) -> Vec<Arc<QueueCell>> {
         let mut state = self.0.lock();
+        state.at_once = false;
+        let held = state.held;
         let mut due = Vec::new();
         while let Some(entry) = state.deadlines.first_entry() {
-            if entry.key().0 > now_ms {
+            if held || entry.key().0 > now_ms {
                 break;
             }
             if let Some(cell) = entry.remove().upgrade() {

@@ -24,7 +24,9 @@ use wire::amqp091::properties::Properties;
 use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
 use crate::counters::{Churn, ExchangeCounters, MessageCounters, count};
-use crate::queue_cell::{Aftermath, QueueCell};
+use crate::dead_letters::Postponed;
+use crate::message_log::{InFlight, MessageLog, Taker};
+use crate::queue_cell::{Aftermath, Around, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::topology::Topology;
@@ -43,6 +45,10 @@ pub struct Shared {
     pub churn: Arc<Churn>,
     /// The last queue id given out.
     pub queue_id: Arc<AtomicU64>,
+    /// Where messages are kept; `None` in a node that keeps nothing.
+    pub log: Option<Arc<MessageLog>>,
+    /// Dead letters that the log had no room for.
+    pub postponed: Arc<Postponed>,
 }
 
 /// A queue found or made by a declaration.
@@ -162,6 +168,19 @@ impl Vhost {
             )),
             false => declare(topology),
         })
+    }
+
+    /// Where messages are kept, if anywhere.
+    pub fn message_log(&self) -> Option<&Arc<MessageLog>> {
+        self.shared.log.as_ref()
+    }
+
+    pub(crate) fn postponed(&self) -> &Postponed {
+        &self.shared.postponed
+    }
+
+    pub(crate) fn timers(&self) -> &Arc<Timers> {
+        &self.shared.timers
     }
 
     fn write(&self, change: Change) -> Ticket {
@@ -287,6 +306,7 @@ impl Vhost {
         let (options, policy) = self.with_policy(topology, &spec, options);
         let cell = self.new_cell(id, spec, options, owner, now_ms);
         cell.assign_policy(policy);
+        cell.set_declared(ticket);
         topology.insert_queue(Arc::clone(&cell));
         count(&self.shared.churn.queues_created);
         DeclaredQueue { cell, ticket }
@@ -300,16 +320,12 @@ impl Vhost {
         owner: Option<ConnectionId>,
         now_ms: u64,
     ) -> Arc<QueueCell> {
-        let timers = Arc::clone(&self.shared.timers);
-        QueueCell::new(
-            id,
-            spec,
-            options,
-            owner,
-            Weak::clone(&self.this),
-            timers,
-            now_ms,
-        )
+        let around = Around {
+            vhost: Weak::clone(&self.this),
+            timers: Arc::clone(&self.shared.timers),
+            log: self.shared.log.clone(),
+        };
+        QueueCell::new(id, spec, options, owner, around, now_ms)
     }
 
     /// Puts back a queue that the catalog kept. Its arguments were good when it was declared; if this version
@@ -485,10 +501,38 @@ impl Vhost {
             }
         }
         for cell in cells {
-            let mut batch = vec![Incoming::new(message.clone(), LogPosition::NONE)];
-            let aftermath = cell.publish(now_ms, &mut batch, &mut Vec::new());
+            let mut incoming = Incoming::new(message.clone(), LogPosition::NONE);
+            let in_flight = self.keep_replay(now_ms, &cell, &mut incoming);
+            let aftermath = cell.publish(now_ms, &mut vec![incoming], &mut Vec::new());
+            drop(in_flight);
             self.conclude(now_ms, &cell, aftermath);
         }
+    }
+
+    /// Puts a message of an exchange's history into the log, if it is to outlive the process where it goes.
+    fn keep_replay(
+        &self,
+        now_ms: u64,
+        cell: &QueueCell,
+        incoming: &mut Incoming,
+    ) -> Option<InFlight> {
+        let log = self.shared.log.as_ref()?;
+        if !cell.survives() || !incoming.message.persistent() {
+            return None;
+        }
+        let expires_at_ms = QueueCell::expires_at_ms(cell.ttl_ms(), now_ms, &incoming.message);
+        let taker = Taker {
+            queue: cell.id,
+            expires_at_ms,
+            delivery_count: 0,
+        };
+        let mut appending = log.begin();
+        // It is a copy that the exchange gives away besides: nobody was promised that it is kept.
+        if let Ok(position) = appending.push(&incoming.message, [taker]) {
+            incoming.position = position;
+            incoming.expires_at_ms = Some(expires_at_ms);
+        }
+        Some(appending.end())
     }
 
     /// Unbinds. Unbinding what is not bound succeeds.

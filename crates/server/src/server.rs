@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use management::{Api, Listening};
-use node::catalog::CatalogError;
-use node::node::Node;
+use node::node::{Node, OpenError};
 use node::settings::Settings;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -47,7 +46,7 @@ pub struct Listeners {
 pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    Data(#[from] OpenError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -250,6 +249,9 @@ impl Server {
             tracing::warn!("some clients did not answer the shutdown and are dropped");
         }
         self.workers.stop();
+        if let Err(error) = self.node.stop() {
+            tracing::error!("the message log did not end cleanly: {error}");
+        }
         self.node.catalog.close();
     }
 }

@@ -313,6 +313,11 @@ impl Log {
         self.0.disk.space()
     }
 
+    /// The newest position given.
+    pub fn last_position(&self) -> LogPosition {
+        self.0.inner.lock().last_position()
+    }
+
     /// What the log takes.
     pub fn usage(&self) -> Usage {
         let inner = self.0.inner.lock();

@@ -29,7 +29,8 @@ pub struct Incoming {
     pub redelivered: bool,
     /// How many deliveries failed before, as recovery found it.
     pub delivery_count: u32,
-    /// When it expires, as recovery found it. None: counted from now.
+    /// When it expires, as recovery found it or the log was told; [`NEVER_MS`](super::NEVER_MS) if never. None: counted
+    /// from now.
     pub expires_at_ms: Option<u64>,
 }
 
@@ -144,6 +145,8 @@ pub struct Effects {
     pub dead: Vec<Dead>,
     /// Left the queue for good.
     pub released: Vec<LogPosition>,
+    /// Came back and stay, with their new delivery counts. Only those of quorum queues whose count has changed.
+    pub counted: Vec<(LogPosition, u32)>,
     /// Consumers that have held messages for too long.
     pub timed_out: Vec<TimedOut>,
     /// The single active consumer is another one (or none) now.
@@ -161,6 +164,7 @@ impl Effects {
         self.rejected.clear();
         self.dead.clear();
         self.released.clear();
+        self.counted.clear();
         self.timed_out.clear();
         self.active_changed = false;
         self.auto_delete = false;
@@ -173,6 +177,7 @@ impl Effects {
             && self.rejected.is_empty()
             && self.dead.is_empty()
             && self.released.is_empty()
+            && self.counted.is_empty()
             && self.timed_out.is_empty()
             && !self.active_changed
             && !self.auto_delete

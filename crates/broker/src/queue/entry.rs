@@ -3,7 +3,7 @@
 use crate::message::{LogPosition, Message};
 
 /// The deadline of a message that never expires.
-pub(super) const NEVER_MS: u64 = u64::MAX;
+pub const NEVER_MS: u64 = u64::MAX;
 
 /// One message in this queue. Its number in the order of arrival (`seq`) stands beside it.
 #[derive(Debug, Clone)]

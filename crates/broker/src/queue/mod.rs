@@ -34,6 +34,7 @@ pub use effects::{
     DELIVERY_OVERHEAD_BYTES, DELIVERY_WINDOW_BYTES, Dead, DeadReason, Delivery, DeliveryId,
     Effects, Gate, Incoming, OpenGate, Settlement, TimedOut, delivery_bytes,
 };
+pub use entry::NEVER_MS;
 pub use options::{
     ConsumerId, ConsumerOptions, DELIVERY_LIMIT_DEFAULT, DelayedRetry, DelayedRetryKind, Overflow,
     QUORUM_PRIORITY_DEFAULT, QUORUM_PRIORITY_MAX, QueueKind, QueueOptions,
@@ -237,6 +238,18 @@ impl Queue {
     /// What passed it.
     pub fn totals(&self) -> QueueTotals {
         self.totals
+    }
+
+    /// Calls `visit` with position and delivery count of everything in the log that has been delivered and may be again.
+    pub fn delivered(&self, mut visit: impl FnMut(crate::message::LogPosition, u32)) {
+        let ready = self.ready.iter().map(|(_, entry)| entry);
+        let ready = ready.chain(self.delayed.iter());
+        let ready = ready.filter(|entry| entry.redelivered);
+        for entry in ready.chain(self.unacked.iter().map(|unacked| &unacked.entry)) {
+            if entry.position.is_some() {
+                visit(entry.position, entry.delivery_count);
+            }
+        }
     }
 
     /// The message that would be delivered next.

@@ -44,6 +44,26 @@ impl Queue {
         }
     }
 
+    /// Takes back messages that it held before a restart, in their order. None is refused: limits are kept by dropping
+    /// from the head, at the next timeout.
+    pub fn recover(
+        &mut self,
+        now_ms: u64,
+        batch: impl IntoIterator<Item = Incoming>,
+        effects: &mut Effects,
+    ) {
+        for incoming in batch {
+            let seq = self.next_seq;
+            self.next_seq += 1;
+            let entry = self.entry(now_ms, incoming);
+            if entry.is_due(now_ms) {
+                self.bury(entry, DeadReason::Expired, effects);
+            } else {
+                self.ready.push(seq, entry);
+            }
+        }
+    }
+
     /// What the queue will know of a message that comes in now.
     fn entry(&self, now_ms: u64, incoming: Incoming) -> Entry {
         let Incoming {
@@ -74,6 +94,11 @@ impl Queue {
             redelivered,
             indexed: false,
         }
+    }
+
+    /// Whether it refuses messages when it is full.
+    pub fn may_refuse(&self) -> bool {
+        self.options.overflow != Overflow::DropHead
     }
 
     fn priority(&self, message: &Message) -> u8 {

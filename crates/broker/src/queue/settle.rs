@@ -78,6 +78,9 @@ impl Queue {
             self.bury(entry, DeadReason::Expired, effects);
             return;
         }
+        if counted && self.options.kind == QueueKind::Quorum && entry.position.is_some() {
+            effects.counted.push((entry.position, entry.delivery_count));
+        }
         match self.retry_at_ms(now_ms, counted, entry.delivery_count) {
             Some(at_ms) => self.delayed.push(at_ms, seq, entry),
             None => self.ready.restore(seq, entry),

@@ -41,6 +41,10 @@ impl Delayed {
             .for_each(&mut take);
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
     fn next_ms(&self) -> u64 {
         self.entries
             .first_key_value()

@@ -12,6 +12,7 @@
 mod admin;
 mod alarm;
 mod broker;
+mod ledger;
 mod lists;
 mod offline;
 mod permissions;

@@ -138,6 +138,11 @@ pub enum Change {
         /// The limits.
         limits: Map<String, Value>,
     },
+    /// Messages up to this position of the log may have been delivered before.
+    PutRedelivered {
+        /// The position.
+        up_to: u64,
+    },
     /// All of these, or after a crash none: a queue with its bindings, for example.
     All(Vec<Change>),
 }
@@ -176,6 +181,8 @@ pub struct Stored {
     pub global_parameters: Vec<(Name, Value)>,
     /// The users that have limits, and these.
     pub user_limits: Vec<(Name, Map<String, Value>)>,
+    /// Messages up to this position of the log may have been delivered before.
+    pub redelivered_up_to: u64,
     /// How many times the catalog has been opened, this time included.
     pub boots: u64,
     /// The first number free for a queue. Numbers from here on were never given out by an earlier run, not

@@ -24,6 +24,9 @@ const CACHE_BYTES: usize = 8 << 20;
 /// Queue numbers that one run of the broker can give out: over thirty years at a thousand a second.
 const QUEUE_ID_BITS: u32 = 40;
 
+/// The counter of [`Change::PutRedelivered`].
+const REDELIVERED: &str = "redelivered_up_to";
+
 const COUNTERS: TableDefinition<'static, &str, u64> = TableDefinition::new("counters");
 
 /// The tables that map a key to a record.
@@ -182,6 +185,11 @@ impl Store {
             .database
             .begin_read()
             .map_err(|e| store_error(&self.file, e))?;
+        let counter = || -> Result<u64, redb::Error> {
+            let counters = transaction.open_table(COUNTERS)?;
+            Ok(counters.get(REDELIVERED)?.map_or(0, |value| value.value()))
+        };
+        stored.redelivered_up_to = counter().map_err(|e| store_error(&self.file, e))?;
         for kind in Kind::ALL {
             let fail = |e: redb::Error| store_error(&self.file, e);
             let table = transaction
@@ -326,6 +334,11 @@ impl<'t> Tables<'t> {
             }
             Change::DeleteBinding { vhost, spec } => {
                 self.delete(Kind::Bindings, &record::binding_key(vhost, spec))
+            }
+            Change::PutRedelivered { up_to } => {
+                let mut counters = self.transaction.open_table(COUNTERS)?;
+                counters.insert(REDELIVERED, up_to)?;
+                Ok(())
             }
             Change::All(changes) => changes.iter().try_for_each(|change| self.apply(change)),
             identity => self.apply_identity(identity),

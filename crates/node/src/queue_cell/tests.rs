@@ -15,8 +15,7 @@ fn cell(options: QueueOptions) -> Arc<QueueCell> {
         auto_delete: false,
         arguments: FieldTable::new(),
     };
-    let timers = Arc::new(Timers::default());
-    QueueCell::new(QueueId(1), spec, options, None, Weak::new(), timers, 0)
+    QueueCell::new(QueueId(1), spec, options, None, Around::default(), 0)
 }
 
 fn publish(cell: &Arc<QueueCell>, body: &[u8]) {

@@ -6,6 +6,7 @@ use broker::queue::QueueOptions;
 use metadata::topology::QueueSpec;
 
 use super::*;
+use crate::queue_cell::Around;
 
 fn cell(id: u64) -> Arc<QueueCell> {
     let spec = QueueSpec {
@@ -15,8 +16,8 @@ fn cell(id: u64) -> Arc<QueueCell> {
         auto_delete: false,
         arguments: Default::default(),
     };
-    let (options, timers) = (QueueOptions::default(), Arc::new(Timers::default()));
-    QueueCell::new(QueueId(id), spec, options, None, Weak::new(), timers, 0)
+    let options = QueueOptions::default();
+    QueueCell::new(QueueId(id), spec, options, None, Around::default(), 0)
 }
 
 fn schedule(timers: &Timers, before_ms: u64, deadline_ms: u64, cell: &Arc<QueueCell>) {

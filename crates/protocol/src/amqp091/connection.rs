@@ -22,7 +22,8 @@ use super::limits::{
     OUTPUT_BYTES_HIGH,
 };
 use super::methods::{Session, not_a_method};
-use super::output::Output;
+use super::output::{Output, Promise};
+use super::publish::durable;
 
 /// Both ends of a client's socket.
 #[derive(Debug, Clone)]
@@ -130,7 +131,8 @@ pub struct Connection {
     /// When the socket is given up although something is left to write: set once the conversation is over.
     linger_until_ms: Option<u64>,
     blocked_said: bool,
-    awaited: Option<Ticket>,
+    /// What wake-ups were asked for last.
+    awaited: Promise,
 }
 
 impl Connection {
@@ -157,7 +159,7 @@ impl Connection {
             held_up: false,
             linger_until_ms: None,
             blocked_said: false,
-            awaited: None,
+            awaited: Promise::NONE,
         }
     }
 
@@ -168,6 +170,11 @@ impl Connection {
             && (!self.is_blocked() || self.waiting_bytes < BLOCKED_INPUT_BYTES_MAX)
             && self.output.len() < OUTPUT_BYTES_HIGH
             && !self.is_delaying()
+            && !self.waits_for_room()
+    }
+
+    fn waits_for_room(&self) -> bool {
+        matches!(&self.phase, Phase::Open(session) if session.waits_for_room)
     }
 
     fn is_delaying(&self) -> bool {
@@ -191,7 +198,7 @@ impl Connection {
 
     /// What may be written to the socket now.
     pub fn writable(&mut self) -> &[u8] {
-        self.output.writable(self.node.catalog.durable())
+        self.output.writable(durable(&self.node))
     }
 
     /// The socket took `count` bytes of [`Connection::writable`].
@@ -311,8 +318,37 @@ impl Connection {
         if self.paused {
             return Ok(0);
         }
+        if !self.flush_before(now_ms, &frame) {
+            return Ok(0);
+        }
         self.handle_frame(now_ms, &frame)?;
+        self.check_failure()?;
         Ok(bytes)
+    }
+
+    /// Methods other than publishes and acks see the effects of what came before them. `false`: that is not with its
+    /// queues yet, and the frame must wait.
+    fn flush_before(&mut self, now_ms: u64, frame: &Frame<'_>) -> bool {
+        let Phase::Open(session) = &mut self.phase else {
+            return true;
+        };
+        let batched = frame.payload.starts_with(&[0, 60, 0, 40])
+            || frame.payload.starts_with(&[0, 60, 0, 80]);
+        if frame.kind != FrameKind::Method || batched {
+            return true;
+        }
+        session.flush(&mut Turn {
+            now_ms,
+            output: &mut self.output,
+        })
+    }
+
+    /// Ends a session of which something could not be kept.
+    fn check_failure(&mut self) -> Result<(), Fault> {
+        match &mut self.phase {
+            Phase::Open(session) => session.take_failure().map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
     }
 
     /// A publish while an alarm is on is left where it is. Everything else is served: acks, and closing, which
@@ -379,21 +415,43 @@ impl Connection {
             });
             session.publish_counts();
         }
-        self.await_catalog();
+        if let Err(fault) = self.check_failure() {
+            self.raise(now_ms, &fault);
+        }
+        self.await_durable();
     }
 
-    /// Asks the catalog for a wake-up when output is held back.
-    fn await_catalog(&mut self) {
-        let awaited = self.output.awaited();
-        if let Some(ticket) = awaited
-            && awaited != self.awaited
-        {
-            let mailbox = Arc::clone(&self.mailbox);
-            self.node
-                .catalog
-                .wake_when_durable(ticket, Arc::new(move || mailbox.wake()));
+    /// Asks for a wake-up when output is held back or confirms wait: one for each commit of catalog or log.
+    fn await_durable(&mut self) {
+        let unconfirmed = match &self.phase {
+            Phase::Open(session) => session.unconfirmed.front().map(|(promise, _)| *promise),
+            _ => None,
+        };
+        let wanted = [self.output.awaited(), unconfirmed];
+        if wanted == [None, None] {
+            return;
         }
-        self.awaited = awaited;
+        let durable = durable(&self.node);
+        let promises = wanted.iter().flatten();
+        let tickets = promises.clone().map(|promise| promise.ticket);
+        let ticket = tickets.filter(|ticket| *ticket > durable.ticket).min();
+        let positions = promises.map(|promise| promise.position);
+        let position = positions
+            .filter(|position| *position > durable.position)
+            .min();
+        if let Some(ticket) = ticket.filter(|ticket| *ticket != self.awaited.ticket) {
+            self.awaited.ticket = ticket;
+            let mailbox = Arc::clone(&self.mailbox);
+            let wake = Arc::new(move || mailbox.wake());
+            self.node.catalog.wake_when_durable(ticket, wake);
+        }
+        if let Some(log) = &self.node.log
+            && let Some(position) = position.filter(|p| *p != self.awaited.position)
+        {
+            self.awaited.position = position;
+            let mailbox = Arc::clone(&self.mailbox);
+            log.wake_when_durable(position, Arc::new(move || mailbox.wake()));
+        }
     }
 
     /// The mailbox has something, or output was held back and may go now.
@@ -401,23 +459,46 @@ impl Connection {
         for event in self.mailbox.take_events() {
             self.handle_event(now_ms, event);
         }
-        if self.output.awaited().is_some()
-            && let Some(failure) = self.node.catalog.failure()
-        {
+        if let Phase::Open(session) = &mut self.phase {
+            let turn = &mut Turn {
+                now_ms,
+                output: &mut self.output,
+            };
+            if session.waits_for_room {
+                session.handle_room(turn);
+            }
+            session.answer_confirms(turn);
+        }
+        if let Err(fault) = self.check_failure() {
+            self.raise(now_ms, &fault);
+        }
+        if let Some(text) = self.broken_promise() {
             // What was promised after the barrier will not come true. Say so instead of it.
             self.output.drop_held();
             if matches!(self.phase, Phase::Lingering { .. } | Phase::Closed) {
                 // The client closed meanwhile: it is told that, and not what will never be.
                 encode_method(self.output.buffer(), 0, &Method::ConnectionCloseOk);
             }
-            let text = format!("the catalog cannot be written: {failure}");
             self.raise(now_ms, &Fault::connection(ReplyCode::InternalError, text));
         }
-        // A ticket may have passed and another be first in line now.
-        let _ = self.output.writable(self.node.catalog.durable());
         self.deliver(now_ms);
-        self.await_catalog();
+        self.await_durable();
         self.note_hold_up(now_ms);
+    }
+
+    /// Why output that is held back will never go, if so. What may go now is let go first.
+    fn broken_promise(&mut self) -> Option<String> {
+        let durable = durable(&self.node);
+        let _ = self.output.writable(durable);
+        let awaited = self.output.awaited()?;
+        if awaited.ticket > durable.ticket
+            && let Some(failure) = self.node.catalog.failure()
+        {
+            return Some(format!("the catalog cannot be written: {failure}"));
+        }
+        let failure = self.node.log.as_ref()?.failure()?;
+        (awaited.position > durable.position)
+            .then(|| format!("the message log cannot be written: {failure}"))
     }
 
     /// Encodes deliveries while there is room for them. Call after the socket took some output, too.

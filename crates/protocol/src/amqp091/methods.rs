@@ -1,8 +1,10 @@
 //! An open connection's session: its channels and what they share, and which method goes where.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use broker::message::LogPosition;
 use broker::queue::{ConsumerId, Delivery};
 use hashbrown::HashMap;
 use node::connections::ConnectionEntry;
@@ -19,6 +21,7 @@ use super::confirms::Confirms;
 use super::connection::{Tuned, Turn};
 use super::consume::Consumer;
 use super::fault::{Fault, Scope};
+use super::output::Promise;
 use super::publish::PublishBatch;
 use super::publish_again::Templates;
 use super::settle::Settlements;
@@ -45,6 +48,16 @@ pub(crate) struct Session {
     /// The client has published: only then is it told of alarms.
     pub(crate) publishes: bool,
     pub(crate) owns_queues: bool,
+    /// Channels with confirms to say once a promise is kept; promises ascend.
+    pub(crate) unconfirmed: VecDeque<(Promise, u16)>,
+    /// The batch is not with its queues because the log has no room: nothing is read meanwhile.
+    pub(crate) waits_for_room: bool,
+    /// A channel whose `tx.commit` is answered when the batch is with its queues.
+    pub(crate) committing: Option<u16>,
+    /// Where the log stood when the commit under way began.
+    pub(crate) commit_began: LogPosition,
+    /// Something could not be kept, and its publisher cannot be told otherwise than by closing.
+    pub(crate) failed: bool,
 }
 
 impl Session {
@@ -72,6 +85,11 @@ impl Session {
             current_channel: 0,
             publishes: false,
             owns_queues: false,
+            unconfirmed: VecDeque::new(),
+            waits_for_room: false,
+            committing: None,
+            commit_began: LogPosition::NONE,
+            failed: false,
         }
     }
 
@@ -318,10 +336,20 @@ impl Session {
         }
     }
 
-    /// Gives the batch to the queues, settlements first.
-    pub(crate) fn flush(&mut self, turn: &mut Turn<'_>) {
+    /// Gives the batch to the queues, settlements first. `false`: what was published waits for room in the log.
+    pub(crate) fn flush(&mut self, turn: &mut Turn<'_>) -> bool {
         self.flush_settlements(turn);
-        self.flush_publishes(turn);
+        !self.waits_for_room && self.flush_publishes(turn)
+    }
+
+    /// There may be room in the log.
+    pub(crate) fn handle_room(&mut self, turn: &mut Turn<'_>) {
+        self.waits_for_room = false;
+        if self.flush(turn)
+            && let Some(number) = self.committing.take()
+        {
+            self.say_committed(turn, number);
+        }
     }
 
     /// Writes the counts of the channel at hand where listings read them.

@@ -13,6 +13,8 @@ use broker::router::{Refusal as RouterRefusal, Routable, RouteScratch, has_own_r
 use hashbrown::HashMap;
 use metadata::identity::{PermissionKind, TopicAction};
 use node::counters::ExchangeCounters;
+use node::message_log::{Appending, InFlight, Refused, Taker};
+use node::node::Node;
 use node::queue_cell::QueueCell;
 use node::replies::REPLY_TO;
 use wire::amqp091::frame::{encode_body, encode_content_header};
@@ -26,6 +28,7 @@ use super::connection::Turn;
 use super::fault::Fault;
 use super::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_KEPT, BATCH_TARGETS_KEPT};
 use super::methods::Session;
+use super::output::Promise;
 
 /// Where the publish under way goes, and what is remembered of the last one.
 #[derive(Default)]
@@ -135,6 +138,7 @@ impl Publishing {
 }
 
 /// A publish as its confirm knows it.
+#[derive(Clone, Copy)]
 struct Tag {
     channel: u16,
     /// Its confirm number; 0 when the channel wants no confirms.
@@ -144,6 +148,10 @@ struct Tag {
 /// What one queue gets of a batch.
 struct Target {
     cell: Arc<QueueCell>,
+    /// It keeps persistent messages across a restart.
+    survives: bool,
+    /// Its own time to live, as of the flush under way.
+    ttl_ms: Option<u64>,
     incoming: Vec<Incoming>,
     /// One for each of `incoming`.
     tags: Vec<Tag>,
@@ -159,9 +167,45 @@ pub(crate) struct PublishBatch {
     bytes: usize,
     /// Channels with confirms to say.
     confirming: Vec<u16>,
+    /// What goes to the log first.
+    logged: Logged,
     rejected: Vec<u32>,
     counting: Counting,
     scratch: Scratch,
+}
+
+/// Messages of a batch that go to the log, one record each however many queues keep it.
+#[derive(Default)]
+struct Logged {
+    /// The first of each message's `slots`; its end is the next one's first.
+    firsts: Vec<u32>,
+    /// Where the message stands: a target, and an index there.
+    slots: Vec<(u32, u32)>,
+    /// How many of the messages are in the log.
+    done: usize,
+    /// What must be durable for those that are.
+    promise: Promise,
+    /// While some are and their queues do not have them yet.
+    in_flight: Option<InFlight>,
+}
+
+impl Logged {
+    fn slots(&self, index: usize) -> &[(u32, u32)] {
+        let first = self.firsts.get(index).map_or(0, |first| *first as usize);
+        let end = self.firsts.get(index + 1).map(|next| *next as usize);
+        let end = end.unwrap_or(self.slots.len());
+        self.slots.get(first..end).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.firsts.clear();
+        self.slots.clear();
+        self.firsts.shrink_to(BATCH_ENTRIES_KEPT);
+        self.slots.shrink_to(BATCH_ENTRIES_KEPT);
+        self.done = 0;
+        self.promise = Promise::NONE;
+        self.in_flight = None;
+    }
 }
 
 #[derive(Default)]
@@ -189,6 +233,8 @@ impl PublishBatch {
             let (incoming, tags) = (Vec::new(), Vec::new());
             self.targets.push(Target {
                 cell: Arc::clone(cell),
+                survives: cell.survives(),
+                ttl_ms: None,
                 incoming,
                 tags,
             });
@@ -196,8 +242,21 @@ impl PublishBatch {
         })
     }
 
-    fn push(&mut self, place: usize, message: Message, channel: u16, number: u64) {
+    /// A message that the log keeps for those of its queues that survive follows.
+    fn begin_logged(&mut self) {
+        let first = self.logged.slots.len() as u32;
+        if self.logged.firsts.last() != Some(&first) {
+            self.logged.firsts.push(first);
+        }
+    }
+
+    fn push(&mut self, place: usize, message: Message, tag: Tag, logged: bool) {
+        let Tag { channel, number } = tag;
         if let Some(target) = self.targets.get_mut(place) {
+            if logged && target.survives {
+                let slot = (place as u32, target.incoming.len() as u32);
+                self.logged.slots.push(slot);
+            }
             target
                 .incoming
                 .push(Incoming::new(message, LogPosition::NONE));
@@ -446,10 +505,18 @@ impl Session {
         let Some((last, others)) = places.split_last() else {
             return Ok(());
         };
-        for place in others {
-            self.batch.push(*place, message.clone(), number, confirm);
+        let tag = Tag {
+            channel: number,
+            number: confirm,
+        };
+        let logged = message.persistent() && self.node.log.is_some();
+        if logged {
+            self.batch.begin_logged();
         }
-        self.batch.push(*last, message, number, confirm);
+        for place in others {
+            self.batch.push(*place, message.clone(), tag, logged);
+        }
+        self.batch.push(*last, message, tag, logged);
         Ok(())
     }
 
@@ -459,17 +526,29 @@ impl Session {
             return_message(turn, number, &routed.message, self.tuned.frame_bytes_max);
         }
         self.batch.bytes += routed.message.bytes();
+        let logged = routed.message.persistent() && self.node.log.is_some();
+        if logged {
+            self.batch.begin_logged();
+        }
+        let tag = Tag {
+            channel: number,
+            number: 0,
+        };
         for cell in &routed.cells {
             let place = self.batch.place(cell);
-            self.batch.push(place, routed.message.clone(), number, 0);
+            self.batch.push(place, routed.message.clone(), tag, logged);
         }
         if self.batch.bytes > BATCH_BYTES_MAX {
             self.flush(turn);
         }
     }
 
-    /// Gives the batch's publishes to their queues and says the confirms.
-    pub(crate) fn flush_publishes(&mut self, turn: &mut Turn<'_>) {
+    /// Gives the batch's publishes to the log and to their queues and says the confirms that need not wait.
+    /// `false`: the log is behind, and the batch waits until it has room.
+    pub(crate) fn flush_publishes(&mut self, turn: &mut Turn<'_>) -> bool {
+        if !self.batch.logged.slots.is_empty() && !self.log_publishes(turn.now_ms) {
+            return false;
+        }
         let mut rejected = std::mem::take(&mut self.batch.rejected);
         for target in &mut self.batch.targets {
             if target.incoming.is_empty() {
@@ -493,16 +572,175 @@ impl Session {
         self.batch.rejected = rejected;
         self.batch.counting.show();
         self.batch.trim();
+        let promise = self.batch.logged.promise;
+        self.batch.logged.clear();
+        self.say_confirms(turn, promise);
+        true
+    }
+
+    /// Says the confirms of a batch that is with its queues, or keeps them until `promise` is kept.
+    fn say_confirms(&mut self, turn: &mut Turn<'_>, promise: Promise) {
+        if self.batch.confirming.is_empty() {
+            return;
+        }
+        let durable = durable(&self.node);
         while let Some(number) = self.batch.confirming.pop() {
             let Some(channel) = self.channels.find(number) else {
                 continue;
             };
             channel.to_confirm = false;
             if let Mode::Confirm(confirms) = &mut channel.mode {
-                confirms.answer_all(number, turn.output.buffer());
+                confirms.promise(promise);
+                confirms.answer(durable, number, turn.output.buffer());
+                if let Some(promise) = confirms.awaited() {
+                    self.unconfirmed.push_back((promise, number));
+                }
             }
         }
     }
+
+    /// Says the confirms that waited for what is durable now.
+    pub(crate) fn answer_confirms(&mut self, turn: &mut Turn<'_>) {
+        let durable = durable(&self.node);
+        let failed = self
+            .node
+            .log
+            .as_ref()
+            .is_some_and(|log| log.failure().is_some());
+        while let Some((_, number)) = self
+            .unconfirmed
+            .pop_front_if(|(promise, _)| failed || promise.is_kept(durable))
+        {
+            let channel = self.channels.find(number);
+            if let Some(Mode::Confirm(confirms)) = channel.map(|channel| &mut channel.mode) {
+                let out = turn.output.buffer();
+                if failed {
+                    confirms.refuse_waiting(durable, number, out);
+                } else {
+                    confirms.answer(durable, number, out);
+                }
+            }
+        }
+    }
+
+    /// Puts into the log what is to be kept. `false`: it is behind, and this connection is woken when it has room.
+    fn log_publishes(&mut self, now_ms: u64) -> bool {
+        let node = Arc::clone(&self.node);
+        let Some(log) = &node.log else { return true };
+        for target in &mut self.batch.targets {
+            if target.survives && !target.incoming.is_empty() {
+                target.ttl_ms = target.cell.ttl_ms();
+                let declared = Promise::from(target.cell.declared());
+                self.batch.logged.promise = self.batch.logged.promise.and(declared);
+            }
+        }
+        let mut appending = log.begin();
+        let appended = append(&mut appending, now_ms, &mut self.batch);
+        let in_flight = appending.end();
+        self.batch.logged.in_flight.get_or_insert(in_flight);
+        match appended {
+            Ok(()) => true,
+            Err(Refused::Behind) => {
+                self.waits_for_room = true;
+                let mailbox = Arc::clone(&self.entry.mailbox);
+                log.wake_when_room(Arc::new(move || mailbox.wake()));
+                false
+            }
+            Err(Refused::Failed) => {
+                self.refuse_unlogged();
+                true
+            }
+        }
+    }
+
+    /// The log has failed: what it does not have is not given to queues. Publishers with confirms are told so, others
+    /// are closed.
+    fn refuse_unlogged(&mut self) {
+        let batch = &mut self.batch;
+        let mut refused: Vec<(u32, u32)> = Vec::new();
+        for index in batch.logged.done..batch.logged.firsts.len() {
+            refused.extend(batch.logged.slots(index));
+        }
+        // From the back, so that those before keep their places.
+        refused.sort_unstable();
+        for (place, index) in refused.into_iter().rev() {
+            let Some(target) = batch.targets.get_mut(place as usize) else {
+                continue;
+            };
+            target.incoming.remove(index as usize);
+            let tag = target.tags.remove(index as usize);
+            let channel = self.channels.find(tag.channel);
+            match channel.map(|channel| &mut channel.mode) {
+                Some(Mode::Confirm(confirms)) if tag.number > 0 => confirms.reject(tag.number),
+                _ => self.failed = true,
+            }
+        }
+    }
+
+    /// Why the connection must end: something of it could not be kept.
+    pub(crate) fn take_failure(&mut self) -> Option<Fault> {
+        if !std::mem::take(&mut self.failed) {
+            return None;
+        }
+        let why = self.node.log.as_ref().and_then(|log| log.failure());
+        let why = why.unwrap_or_default();
+        let text = format!("the message log cannot be written: {why}");
+        Some(Fault::connection(ReplyCode::InternalError, text))
+    }
+}
+
+/// How far catalog and log have come.
+pub(crate) fn durable(node: &Node) -> Promise {
+    Promise {
+        ticket: node.catalog.durable(),
+        position: node
+            .log
+            .as_ref()
+            .map_or(LogPosition::NONE, |log| log.durable()),
+    }
+}
+
+/// Appends what is not yet in the log, in the order of publishing.
+fn append(
+    appending: &mut Appending<'_>,
+    now_ms: u64,
+    batch: &mut PublishBatch,
+) -> Result<(), Refused> {
+    let PublishBatch {
+        targets, logged, ..
+    } = batch;
+    while logged.done < logged.firsts.len() {
+        let slots = logged.slots(logged.done);
+        let message = slots.first().and_then(|(place, index)| {
+            let target = targets.get(*place as usize)?;
+            Some(target.incoming.get(*index as usize)?.message.clone())
+        });
+        // A message of which no queue survives was announced, and has no slot.
+        if let Some(message) = message {
+            let takers = slots.iter().filter_map(|(place, _)| {
+                let target = targets.get(*place as usize)?;
+                Some(Taker {
+                    queue: target.cell.id,
+                    expires_at_ms: QueueCell::expires_at_ms(target.ttl_ms, now_ms, &message),
+                    delivery_count: 0,
+                })
+            });
+            let position = appending.push(&message, takers)?;
+            for (place, index) in slots {
+                let Some(target) = targets.get_mut(*place as usize) else {
+                    continue;
+                };
+                let at_ms = QueueCell::expires_at_ms(target.ttl_ms, now_ms, &message);
+                if let Some(incoming) = target.incoming.get_mut(*index as usize) {
+                    incoming.position = position;
+                    incoming.expires_at_ms = Some(at_ms);
+                }
+            }
+            logged.promise = logged.promise.and(position.into());
+        }
+        logged.done += 1;
+    }
+    Ok(())
 }
 
 /// `basic.return` of a mandatory message that no queue took (AMQP 0-9-1, 1.8.3.3; reply code 312).

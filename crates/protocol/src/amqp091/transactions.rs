@@ -3,6 +3,7 @@
 //! As in RabbitMQ, a publish is routed when it comes and enters its queues at the commit, and a rollback
 //! leaves what was delivered unacked, to be acked again. Each queue takes its part atomically.
 
+use broker::message::LogPosition;
 use broker::queue::Settlement;
 use wire::amqp091::method::Method;
 use wire::amqp091::reply_code::ReplyCode;
@@ -66,15 +67,36 @@ impl Session {
 
     pub(crate) fn tx_commit(&mut self, turn: &mut Turn<'_>, number: u16) -> Result<(), Fault> {
         let transaction = self.transaction(number)?;
+        self.commit_began = self.last_position();
         for (unacked, settlement) in transaction.settled {
             self.settle_entries(number, vec![unacked], settlement);
         }
         for routed in transaction.publishes {
             self.publish_routed(turn, number, routed);
         }
-        self.flush(turn);
-        turn.say(number, &Method::TxCommitOk);
+        if self.flush(turn) {
+            self.say_committed(turn, number);
+        } else {
+            self.committing = Some(number);
+        }
         Ok(())
+    }
+
+    /// Says `tx.commit-ok`, behind everything that the log was told since the commit began: publishes and acks.
+    pub(crate) fn say_committed(&mut self, turn: &mut Turn<'_>, number: u16) {
+        if self.failed {
+            return;
+        }
+        let last = self.last_position();
+        if last != self.commit_began {
+            turn.output.hold_until(last);
+        }
+        turn.say(number, &Method::TxCommitOk);
+    }
+
+    fn last_position(&self) -> LogPosition {
+        let log = self.node.log.as_ref();
+        log.map_or(LogPosition::NONE, |log| log.last_position())
     }
 
     pub(crate) fn tx_rollback(&mut self, turn: &mut Turn<'_>, number: u16) -> Result<(), Fault> {

@@ -7,6 +7,7 @@ mod again;
 mod bounds;
 mod content;
 mod delivery;
+mod durable;
 mod expiry;
 mod handshake;
 mod limits;

@@ -8,9 +8,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use node::message_log::{MessageLog, Options};
 use node::node::Node;
 use node::settings::Settings;
 use protocol::amqp091::{Connection, Peer};
+use storage::disk::Disk;
+use storage::disk::sim::SimDisk;
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{decode_frame, encode_method};
 use wire::amqp091::method::{ConnectionOpen, ConnectionStartOk, ConnectionTuneOk, Method};
@@ -81,6 +84,26 @@ impl World {
             node: Node::in_memory(settings, START_MS),
             now_ms: Cell::new(START_MS),
         }
+    }
+
+    /// With a message log on a disk of the test's, which writes when [`World::sync`] is called.
+    pub(crate) fn on_disk(disk: &Arc<SimDisk>, options: Options) -> Self {
+        let disk = Arc::clone(disk) as Arc<dyn Disk>;
+        let (log, _) = MessageLog::on_disk(disk, options, 0).expect("the log opens");
+        World {
+            node: Node::with_log(Settings::default(), log, START_MS),
+            now_ms: Cell::new(START_MS),
+        }
+    }
+
+    /// The log.
+    pub(crate) fn log(&self) -> &Arc<MessageLog> {
+        self.node.log.as_ref().expect("it has one")
+    }
+
+    /// One group commit of the log.
+    pub(crate) fn sync(&self) {
+        self.log().step();
     }
 
     /// The time.

@@ -136,6 +136,7 @@ fn everything() -> Vec<Change> {
     let mut changes = vec![
         user("ann"),
         user("annabel"),
+        Change::PutRedelivered { up_to: 77 },
         user_limits("ann", json!({"max-connections": 1})),
         user_limits("annabel", json!({"max-channels": 2, "max-connections": -1})),
         Change::PutGlobalParameter {

@@ -18,6 +18,7 @@ pub(super) struct Model {
     parameters: BTreeMap<(Name, Name, Name), Value>,
     global: BTreeMap<Name, Value>,
     user_limits: BTreeMap<Name, Map<String, Value>>,
+    redelivered_up_to: u64,
 }
 
 fn same_binding(a: &BindingSpec, b: &BindingSpec) -> bool {
@@ -129,6 +130,7 @@ impl Model {
                 self.user_limits.insert(user, limits);
                 self.user_limits.retain(|_, limits| !limits.is_empty());
             }
+            Change::PutRedelivered { up_to } => self.redelivered_up_to = up_to,
             Change::All(changes) => changes.iter().for_each(|change| self.apply(change)),
         }
     }
@@ -157,7 +159,8 @@ impl Model {
             (key.0.clone(), key.1.clone(), Arc::clone(p))
         };
         let hash = |user: &Arc<User>| (Arc::clone(user), user.password_hash.as_bytes().to_vec());
-        same(self.vhosts.values(), &stored.vhosts)
+        self.redelivered_up_to == stored.redelivered_up_to
+            && same(self.vhosts.values(), &stored.vhosts)
             && same(
                 self.exchanges
                     .iter()

@@ -16,10 +16,10 @@ fn a_barrier_holds_back_what_follows() {
     append(&mut output, "held");
     output.hold_until(Ticket(1));
     append(&mut output, "+");
-    assert_eq!(output.writable(Ticket(1)), b"free");
+    assert_eq!(output.writable(Ticket(1).into()), b"free");
     output.advance(4);
-    assert_eq!(output.writable(Ticket(1)), b"");
-    assert_eq!(output.writable(Ticket(2)), b"held+");
+    assert_eq!(output.writable(Ticket(1).into()), b"");
+    assert_eq!(output.writable(Ticket(2).into()), b"held+");
     output.advance(5);
     assert!(output.is_empty());
 }
@@ -32,7 +32,24 @@ fn what_is_held_can_be_dropped() {
     append(&mut output, "held");
     output.drop_held();
     append(&mut output, "!");
-    assert_eq!(output.writable(Ticket(0)), b"free!");
+    assert_eq!(output.writable(Ticket(0).into()), b"free!");
+}
+
+#[test]
+fn a_barrier_waits_for_catalog_and_log_alike() {
+    let mut output = Output::default();
+    output.hold_until(LogPosition(5));
+    append(&mut output, "a");
+    output.hold_until(Ticket(1));
+    append(&mut output, "b");
+    let durable = |ticket, position| Promise {
+        ticket: Ticket(ticket),
+        position: LogPosition(position),
+    };
+    assert_eq!(output.writable(durable(1, 4)), b"");
+    assert_eq!(output.writable(durable(0, 5)), b"a");
+    assert_eq!(output.writable(durable(0, 9)), b"a");
+    assert_eq!(output.writable(durable(1, 5)), b"ab");
 }
 
 #[derive(Debug, Clone)]
@@ -96,14 +113,14 @@ proptest! {
                 }
                 Step::Durable(more) => durable = Ticket(durable.0 + more),
                 Step::Write(most) => {
-                    let count = real.writable(durable).len().min(most);
-                    prop_assert_eq!(&real.writable(durable)[..count], &model.writable(durable)[..count]);
+                    let count = real.writable(durable.into()).len().min(most);
+                    prop_assert_eq!(&real.writable(durable.into())[..count], &model.writable(durable)[..count]);
                     real.advance(count);
                     model.waiting.drain(..count);
                 }
                 Step::DropHeld => {
                     // As its caller does: what is durable is let go first.
-                    let _ = real.writable(durable);
+                    let _ = real.writable(durable.into());
                     real.drop_held();
                     let free = model.writable(durable).len();
                     model.waiting.truncate(free);
@@ -112,7 +129,7 @@ proptest! {
             }
             prop_assert_eq!(real.len(), model.waiting.len());
             prop_assert_eq!(real.is_empty(), model.waiting.is_empty());
-            prop_assert_eq!(real.writable(durable), model.writable(durable));
+            prop_assert_eq!(real.writable(durable.into()), model.writable(durable));
         }
     }
 }
@@ -123,7 +140,7 @@ fn what_is_written_is_not_kept_for_long() {
     for _ in 0..10_000 {
         output.buffer().extend_from_slice(&[1; 1000]);
         // One byte is always left.
-        let count = output.writable(Ticket(0)).len() - 1;
+        let count = output.writable(Ticket(0).into()).len() - 1;
         output.advance(count);
         assert!(output.buffer().len() < 1024 * 1024);
     }

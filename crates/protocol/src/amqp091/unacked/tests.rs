@@ -1,13 +1,11 @@
 //! The tags of a channel against a plain ordered map.
 
-use std::collections::BTreeMap;
-use std::sync::Weak;
-
 use broker::queue::QueueOptions;
 use broker::router::QueueId;
 use metadata::topology::QueueSpec;
-use node::timers::Timers;
+use node::queue_cell::Around;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 use super::*;
 
@@ -20,8 +18,7 @@ fn cell() -> Arc<QueueCell> {
         arguments: Default::default(),
     };
     let (id, options) = (QueueId(1), QueueOptions::default());
-    let timers = Arc::new(Timers::default());
-    QueueCell::new(id, spec, options, None, Weak::new(), timers, 0)
+    QueueCell::new(id, spec, options, None, Around::default(), 0)
 }
 
 fn unacked(cell: &Arc<QueueCell>, tag: u64) -> Unacked {

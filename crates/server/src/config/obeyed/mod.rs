@@ -4,6 +4,7 @@ mod identities;
 mod limits;
 mod listeners;
 mod log;
+mod storage;
 
 use super::key::{Key, fit};
 
@@ -23,6 +24,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Users",
         "Who may log in, and what a new data directory begins with.",
         identities::KEYS,
+    ),
+    (
+        "Storage",
+        "What is kept on disk, when, and how much of it in memory.",
+        storage::KEYS,
     ),
     ("Log", "What is logged, and where to.", log::KEYS),
 ];
