@@ -490,24 +490,25 @@ impl Session {
         if returned {
             return_message(turn, number, &message, self.tuned.frame_bytes_max);
         }
-        self.batch.bytes += message.bytes();
-        let Route {
-            cells,
-            places,
-            placed,
-            ..
-        } = &mut publishing.route;
-        if *placed != self.batch.generation {
-            places.clear();
-            places.extend(cells.iter().map(|cell| self.batch.place(cell)));
-            *placed = self.batch.generation;
-        }
-        let Some((last, others)) = places.split_last() else {
-            return Ok(());
-        };
         let tag = Tag {
             channel: number,
             number: confirm,
+        };
+        self.enter(&mut publishing.route, tag, message);
+        Ok(())
+    }
+
+    /// Puts a message into the batch, once for each queue of its route.
+    fn enter(&mut self, route: &mut Route, tag: Tag, message: Message) {
+        self.batch.bytes += message.bytes();
+        if route.placed != self.batch.generation {
+            let places = route.cells.iter().map(|cell| self.batch.place(cell));
+            route.places.clear();
+            route.places.extend(places);
+            route.placed = self.batch.generation;
+        }
+        let Some((last, others)) = route.places.split_last() else {
+            return;
         };
         let logged = message.persistent() && self.node.log.is_some();
         if logged {
@@ -517,7 +518,6 @@ impl Session {
             self.batch.push(*place, message.clone(), tag, logged);
         }
         self.batch.push(*last, message, tag, logged);
-        Ok(())
     }
 
     /// Puts messages of a transaction into the batch.
