@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use broker::message::Message;
+use broker::message::{LogPosition, Message};
 use broker::queue::{Delivery, Settlement};
 use broker::router::Refusal as RouterRefusal;
 use metadata::identity::{PermissionKind, TopicAction};
+use node::publish::PublishRefusal;
 use node::queue_cell::QueueCell;
 use node::vhost::Vhost;
 use serde_json::{Map, Value};
@@ -92,14 +93,46 @@ fn publish(call: &Call<'_>) -> Result<Answer, Failure> {
         );
         return Err(reply("403 ACCESS_REFUSED", text));
     }
-    let published = vhost.publish(call.now_ms, &message).map_err(|error| {
-        let text = error.text(&vhost.name);
-        match error.refusal() {
-            RouterRefusal::NotFound => Failure::not_found("exchange_not_found"),
-            _ => reply("406 PRECONDITION_FAILED", text),
-        }
-    })?;
+    let published = vhost
+        .publish(call.now_ms, &message)
+        .map_err(|refusal| match refusal {
+            PublishRefusal::Route(error) if error.refusal() == RouterRefusal::NotFound => {
+                Failure::not_found("exchange_not_found")
+            }
+            PublishRefusal::Route(error) => {
+                reply("406 PRECONDITION_FAILED", error.text(&vhost.name))
+            }
+            other => publish_refused(other),
+        })?;
+    wait_until_kept(&vhost, published.position)?;
     Ok(Answer::json(Object::new().with("routed", published.routed)))
+}
+
+/// The log does not take it.
+pub(crate) fn publish_refused(refusal: PublishRefusal) -> Failure {
+    let reason = match refusal {
+        PublishRefusal::Failed => "the message log takes nothing any more",
+        _ => "the message log has no room now",
+    };
+    Failure::new(503, "unavailable", reason)
+}
+
+/// Waits until a message is as durable as its queue promises.
+pub(crate) fn wait_until_kept(vhost: &Vhost, position: LogPosition) -> Result<(), Failure> {
+    let Some(log) = vhost.message_log().filter(|_| position.is_some()) else {
+        return Ok(());
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let wake = move || {
+        // Nobody waits any more only if this thread is gone.
+        let _ = sender.send(());
+    };
+    log.wake_when_durable(position, Arc::new(wake));
+    let _ = receiver.recv();
+    match log.failure() {
+        Some(failure) if log.durable() < position => Err(Failure::internal(failure.to_string())),
+        _ => Ok(()),
+    }
 }
 
 fn may_write_topic(call: &Call<'_>, vhost: &Vhost, exchange: &str, routing_key: &str) -> bool {

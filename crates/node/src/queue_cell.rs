@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use broker::message::{LogPosition, Message};
-pub use broker::queue::QueueTotals;
 use broker::queue::{
     ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
     NEVER_MS, Queue, QueueOptions, Settlement,
 };
+pub use broker::queue::{Peeked, QueueTotals};
 use broker::router::QueueId;
 use metadata::policy::EffectivePolicy;
 use metadata::topology::{Name, QueueSpec};
@@ -551,6 +551,29 @@ impl QueueCell {
     /// Whether the queue is gone.
     pub fn is_deleted(&self) -> bool {
         self.state.lock().deleted
+    }
+
+    /// Ready messages from a position in the order of delivery on, at most `count`; they stay where they are.
+    pub fn peek(&self, position: usize, count: usize) -> Vec<Peeked> {
+        let state = self.state.lock();
+        state.queue.peek().skip(position).take(count).collect()
+    }
+
+    /// The ready message with this place in the order of arrival.
+    pub fn find(&self, sequence: u64) -> Option<Peeked> {
+        let state = self.state.lock();
+        state
+            .queue
+            .peek()
+            .find(|peeked| peeked.sequence == sequence)
+    }
+
+    /// Takes one ready message out for good; `None` if it is not there, or not ready.
+    pub fn remove(self: &Arc<Self>, sequence: u64) -> Option<Message> {
+        let (removed, aftermath) =
+            self.run(|state| state.queue.remove(sequence, &mut state.effects));
+        debug_assert!(aftermath.is_empty(), "nothing follows of it");
+        removed
     }
 
     /// What passed it, and its counts, in one moment.

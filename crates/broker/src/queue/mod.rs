@@ -20,6 +20,7 @@ mod effects;
 mod entry;
 mod level;
 mod options;
+mod peek;
 mod publish;
 mod ready;
 mod roster;
@@ -40,6 +41,8 @@ pub use options::{
     QUORUM_PRIORITY_DEFAULT, QUORUM_PRIORITY_MAX, QueueKind, QueueOptions,
 };
 pub use timeouts::WORK_PER_CALL_MAX;
+
+pub use peek::Peeked;
 
 use entry::Entry;
 use ready::Ready;

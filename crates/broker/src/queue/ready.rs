@@ -116,6 +116,13 @@ impl Ready {
         None
     }
 
+    /// Takes a message out wherever it stands.
+    pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
+        let entry = self.levels.iter_mut().find_map(|level| level.remove(seq))?;
+        self.count_out(&entry);
+        Some(entry)
+    }
+
     /// Takes all, in no particular order.
     pub(super) fn drain(&mut self, mut take: impl FnMut(Entry)) {
         for level in &mut self.levels {

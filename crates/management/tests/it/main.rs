@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod beyond;
 mod lists;
 mod messages;
 mod openapi;

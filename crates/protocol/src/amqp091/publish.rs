@@ -459,17 +459,15 @@ impl Session {
             && self.deliver_reply(&publishing.routing_key, &message);
         let returned = publishing.mandatory && publishing.route.cells.is_empty() && !to_reply;
         let counters = publishing.counters.as_ref().map(|(_, counters)| counters);
-        self.batch
-            .counting
-            .add(counters, publishing.route.cells.len());
+        let queues = publishing.route.cells.len();
+        self.batch.counting.add(counters, queues);
         let Some(channel) = self.channels.find(number) else {
             return Ok(());
         };
         channel.totals.publish += 1;
-        if publishing.route.cells.is_empty() {
-            channel.totals.return_unroutable += u64::from(returned);
-            channel.totals.drop_unroutable += u64::from(!returned && !to_reply);
-        }
+        let lost = publishing.route.cells.is_empty() && !returned && !to_reply;
+        channel.totals.return_unroutable += u64::from(returned);
+        channel.totals.drop_unroutable += u64::from(lost);
         let confirm = match &mut channel.mode {
             Mode::Transaction(transaction) => {
                 let cells = publishing.route.cells.clone();
