@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::control;
 use crate::host;
 use crate::http::{self, HttpService, Site};
+use crate::definitions::{self, LoadError};
 use crate::memory;
 use crate::workers::Workers;
 
@@ -143,6 +144,14 @@ impl Server {
             control,
             broker,
         })
+    }
+
+    /// Imports a file of definitions, or those of a directory, before clients are served.
+    ///
+    /// # Errors
+    /// If something in it is refused.
+    pub fn load_definitions(&self, path: &Path) -> Result<(), LoadError> {
+        definitions::load(&self.node, path, self.clock.now_ms())
     }
 
     /// Where AMQP is served; the port is the real one if 0 was asked for.
