@@ -2,9 +2,9 @@
 
 mod config;
 mod ctl;
-mod offline;
 mod generate;
 mod import;
+mod offline;
 mod secret_file;
 mod serve;
 

@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::control;
+use crate::definitions::{self, LoadError};
 use crate::host;
 use crate::http::{self, HttpService, Site};
-use crate::definitions::{self, LoadError};
 use crate::memory;
 use crate::workers::Workers;
 
