@@ -194,6 +194,27 @@ impl Broker {
                     parameters.map(|(name, value)| vec![(*name).into(), text(value)]),
                 ))
             }
+            P::ListVhostLimits { .. } | P::ListUserLimits { .. } => self.list_limits(request),
+            P::SetPermissionsGlobally {
+                user,
+                configure,
+                write,
+                read,
+            } => self.set_permissions_globally(&user, [&configure, &write, &read]),
+            P::UpdateVhostMetadata { .. } => self.update_vhost(request),
+            P::SetClusterName { name } => {
+                let ticket = node.set_global_parameter(act, "cluster_name", json!(name));
+                Ok(Answer::done(ticket))
+            }
+            P::ExportDefinitions => Ok(Answer::now(Response::Json(node.export_definitions()))),
+            P::ImportDefinitions { document } => self.import(&document),
+        }
+    }
+
+    fn list_limits(&self, request: ParameterRequest) -> Result<Answer, Failure> {
+        use ParameterRequest as P;
+        let node = &self.node;
+        match request {
             P::ListVhostLimits { vhost: Some(vhost) } => {
                 let limits = self.vhost(&vhost)?.limits_as_set();
                 Ok(limits_text(limits))
@@ -215,19 +236,7 @@ impl Broker {
                     limited.map(|(name, limits)| vec![(*name).into(), text(limits)]),
                 ))
             }
-            P::SetPermissionsGlobally {
-                user,
-                configure,
-                write,
-                read,
-            } => self.set_permissions_globally(&user, [&configure, &write, &read]),
-            P::UpdateVhostMetadata { .. } => self.update_vhost(request),
-            P::SetClusterName { name } => {
-                let ticket = node.set_global_parameter(act, "cluster_name", json!(name));
-                Ok(Answer::done(ticket))
-            }
-            P::ExportDefinitions => Ok(Answer::now(Response::Json(node.export_definitions()))),
-            P::ImportDefinitions { document } => self.import(&document),
+            other => Err(Failure::Invalid(format!("{other:?} lists no limits"))),
         }
     }
 
