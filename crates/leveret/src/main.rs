@@ -2,8 +2,11 @@
 
 mod config;
 mod ctl;
+mod generate;
+mod import;
 mod log;
 mod offline;
+mod secret_file;
 mod serve;
 mod systemd;
 
@@ -39,6 +42,12 @@ enum Command {
     /// Mend a damaged message log: keep what is whole, set aside what is not.
     #[command(after_help = offline::EXIT_CODES)]
     Repair(offline::RepairArguments),
+    /// Bring the definitions of a running RabbitMQ, or of a file, into a broker.
+    Import(import::Arguments),
+    /// Print completions for a shell.
+    Completions(generate::Completions),
+    /// Write man pages.
+    Man(generate::Man),
     /// Ask a running broker, in rabbitmqctl's words.
     #[command(disable_help_flag = true)]
     Ctl {
@@ -58,6 +67,14 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Repair(arguments) => offline::repair(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Completions(arguments) => {
+            generate::completions(&arguments, <Arguments as clap::CommandFactory>::command());
+            Ok(())
+        }
+        Command::Man(arguments) => {
+            generate::man(&arguments, <Arguments as clap::CommandFactory>::command())
+        }
         Command::Ctl { line } => return ctl::run(&line),
     };
     match outcome {

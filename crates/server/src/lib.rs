@@ -8,6 +8,7 @@ pub mod auth;
 mod clock;
 pub mod config;
 pub mod control;
+mod definitions;
 mod driver;
 mod host;
 mod http;
@@ -20,5 +21,6 @@ mod workers;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use definitions::LoadError;
 pub use server::{Listeners, Server, StartError};
 pub use sockets::SocketOptions;

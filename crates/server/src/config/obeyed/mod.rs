@@ -1,6 +1,7 @@
 //! The keys that are obeyed, a table for each subject. [`super`] says how to add one.
 
 mod auth;
+mod definitions;
 mod identities;
 mod limits;
 mod listeners;
@@ -59,6 +60,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "OAuth 2, several resource servers and providers",
         "The same keys, under a name.",
         auth::OAUTH2_NAMED,
+    ),
+    (
+        "Definitions",
+        "What is imported at the start, and what new vhosts begin with.",
+        definitions::KEYS,
     ),
     ("Log", "What is logged, and where to.", log::KEYS),
 ];
