@@ -2,7 +2,10 @@
 
 mod config;
 mod ctl;
+mod generate;
+mod import;
 mod offline;
+mod secret_file;
 mod serve;
 
 use std::process::ExitCode;
@@ -37,6 +40,12 @@ enum Command {
     /// Mend a damaged message log: keep what is whole, set aside what is not.
     #[command(after_help = offline::EXIT_CODES)]
     Repair(offline::RepairArguments),
+    /// Bring the definitions of a running RabbitMQ, or of a file, into a broker.
+    Import(import::Arguments),
+    /// Print completions for a shell.
+    Completions(generate::Completions),
+    /// Write man pages.
+    Man(generate::Man),
     /// Ask a running broker, in rabbitmqctl's words.
     #[command(disable_help_flag = true)]
     Ctl {
@@ -56,6 +65,14 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Repair(arguments) => offline::repair(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Completions(arguments) => {
+            generate::completions(&arguments, <Arguments as clap::CommandFactory>::command());
+            Ok(())
+        }
+        Command::Man(arguments) => {
+            generate::man(&arguments, <Arguments as clap::CommandFactory>::command())
+        }
         Command::Ctl { line } => return ctl::run(&line),
     };
     match outcome {

@@ -100,6 +100,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(config.settings.clone(), &data_dir, &listeners).await?;
+        if let Some(path) = &config.definitions {
+            server.load_definitions(path)?;
+        }
         announce(&server, &data_dir);
         let reloading = reload_on_hangup(config, &sources, Arc::clone(server.node()));
         server

@@ -253,15 +253,37 @@ impl Node {
         vhosts
     }
 
-    /// Adds a vhost; `None` if it is there already.
-    pub fn add_vhost(&self, spec: VhostSpec) -> Option<Ticket> {
+    /// Adds a vhost, with the defaults that are configured for new ones; `None` if it is there already.
+    pub fn add_vhost(&self, mut spec: VhostSpec) -> Option<Ticket> {
         let mut vhosts = self.vhosts.write();
         if vhosts.contains_key(&spec.name) {
             return None;
         }
+        let settings = &self.settings;
+        spec.default_queue_type = spec
+            .default_queue_type
+            .or_else(|| settings.default_queue_type.clone());
         let vhost = Vhost::new(spec.clone(), self.shared.clone());
-        vhosts.insert(Arc::clone(&spec.name), vhost);
-        Some(self.catalog.write(Change::PutVhost(spec)))
+        vhosts.insert(Arc::clone(&spec.name), Arc::clone(&vhost));
+        let ticket = self.catalog.write(Change::PutVhost(spec));
+        let defaults = settings.default_vhost_limits.values();
+        let defaults = defaults
+            .into_iter()
+            .find(|d| d.pattern.matches(&vhost.name));
+        let Some(defaults) = defaults else {
+            return Some(ticket);
+        };
+        let limited = vhost.change_limits(|limits| {
+            let known = [
+                ("max-connections", defaults.connections_max),
+                ("max-queues", defaults.queues_max),
+            ];
+            let set = known
+                .into_iter()
+                .filter_map(|(name, max)| Some((name, max?)));
+            limits.extend(set.map(|(name, max)| (name.to_owned(), max.into())));
+        });
+        Some(limited.unwrap_or(ticket))
     }
 
     /// Changes what a vhost was declared with, its name apart; `None` if it is not there.

@@ -1,9 +1,11 @@
 //! Every limit of a running broker, with its name and RabbitMQ's default.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use broker::queue::QueueKind;
+use metadata::identity::Pattern;
 use parking_lot::Mutex;
 
 use crate::identities::IdentitySettings;
@@ -44,6 +46,21 @@ pub struct Settings {
     pub memory_watermark_permille: u32,
     /// The same as a number of bytes; it goes before the part if it is set.
     pub memory_watermark_bytes: Option<u64>,
+    /// The default queue type of vhosts that are made without one. `None` is classic.
+    pub default_queue_type: Option<String>,
+    /// Limits that new vhosts begin with: of those whose pattern matches, the first by id.
+    pub default_vhost_limits: BTreeMap<String, DefaultVhostLimits>,
+}
+
+/// Limits of new vhosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultVhostLimits {
+    /// Which vhosts, by name.
+    pub pattern: Pattern,
+    /// `max-connections`, below zero for no limit.
+    pub connections_max: Option<i64>,
+    /// `max-queues`, below zero for no limit.
+    pub queues_max: Option<i64>,
 }
 
 /// For how long a consumer may hold a message where neither its queue nor itself says; `None`: for ever.
@@ -132,6 +149,8 @@ impl Default for Settings {
             message_cache_bytes: None,
             memory_watermark_permille: 600,
             memory_watermark_bytes: None,
+            default_queue_type: None,
+            default_vhost_limits: BTreeMap::new(),
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// No line a second.
-    #[arg(long, short)]
+    #[arg(long)]
     pub(crate) quiet: bool,
     /// Threads that carry the load [default: one a processor, at most one a connection].
     #[arg(long, value_name = "N")]

@@ -7,6 +7,7 @@
 mod clock;
 pub mod config;
 pub mod control;
+mod definitions;
 mod driver;
 mod host;
 mod http;
@@ -16,4 +17,5 @@ mod workers;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use definitions::LoadError;
 pub use server::{Listeners, Server, StartError};

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::control;
+use crate::definitions::{self, LoadError};
 use crate::host;
 use crate::http::{self, HttpService, Site};
 use crate::memory;
@@ -143,6 +144,14 @@ impl Server {
             control,
             broker,
         })
+    }
+
+    /// Imports a file of definitions, or those of a directory, before clients are served.
+    ///
+    /// # Errors
+    /// If something in it is refused.
+    pub fn load_definitions(&self, path: &Path) -> Result<(), LoadError> {
+        definitions::load(&self.node, path, self.clock.now_ms())
     }
 
     /// Where AMQP is served; the port is the real one if 0 was asked for.

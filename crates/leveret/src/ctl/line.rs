@@ -11,7 +11,7 @@ pub(super) const DATA_DIR_DEFAULT: &str = "./leveret-data";
 
 /// Options that every verb takes. Those that only mean something in an Erlang cluster are accepted, so that
 /// scripts need not change, and ignored.
-const GLOBAL: &[Switch] = &[
+pub(crate) const GLOBAL: &[Switch] = &[
     Switch {
         name: "vhost",
         short: Some('p'),
@@ -76,6 +76,10 @@ pub(super) enum Formatter {
     Table,
     /// An array of objects.
     Json,
+    /// Values apart by commas, text in quotes, names of columns above.
+    Csv,
+    /// Columns drawn with lines.
+    PrettyTable,
 }
 
 /// A command line that makes sense.
@@ -113,7 +117,8 @@ impl Line {
 
     /// Whether a banner may be printed: not for machines, nor for who asked for less.
     pub(super) fn shows_banner(&self) -> bool {
-        !self.quiet && !self.silent && self.formatter == Formatter::Table
+        let for_people = matches!(self.formatter, Formatter::Table | Formatter::PrettyTable);
+        !self.quiet && !self.silent && for_people
     }
 
     /// The columns to list.
@@ -196,7 +201,9 @@ fn complete(
     }
     let option = |name: &str| value_of(&split.options, name);
     let formatter = match option("formatter") {
-        None | Some("table" | "string" | "pretty_table") => Formatter::Table,
+        None | Some("table" | "string") => Formatter::Table,
+        Some("pretty_table") => Formatter::PrettyTable,
+        Some("csv") => Formatter::Csv,
         Some("json") => Formatter::Json,
         Some(_) => {
             let text = "the requested formatter is not supported by this command";

@@ -5,12 +5,12 @@
 //! Deliberately absent: what belongs to Erlang (nodes, cookies, eval), and any knowledge of the broker beyond
 //! the socket's protocol.
 
-mod line;
+pub(crate) mod line;
 mod output;
-mod socket;
+pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
-mod verbs;
+pub(crate) mod verbs;
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -117,6 +117,13 @@ fn try_execute(
         Act::Ask(request) => {
             let response = ask(&line, &request(&line))?;
             terminal.print(&output::render(&line, response)?);
+        }
+        Act::Do { request, render } => {
+            let text = match ask(&line, &request(&line)?)? {
+                failed @ Response::Failed(_) => output::render(&line, failed)?,
+                response => render(&line, response)?,
+            };
+            terminal.print(&text);
         }
     }
     Ok(())

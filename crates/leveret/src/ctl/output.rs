@@ -22,6 +22,7 @@ pub(super) fn render(line: &Line, response: Response) -> Result<String, Refusal>
         Response::Count(count) => {
             let text = match line.verb.name {
                 "close_all_connections" => format!("Closed {count} connections"),
+                "close_all_user_connections" => return Ok(String::new()),
                 _ => format!("Queue was successfully deleted with {count} ready messages"),
             };
             match json {
@@ -30,7 +31,19 @@ pub(super) fn render(line: &Line, response: Response) -> Result<String, Refusal>
             }
         }
         Response::Rows(rows) if json => objects(&line.columns(), &rows),
-        Response::Rows(rows) => table(line, &rows),
+        Response::Rows(rows) => match line.formatter {
+            Formatter::Csv => csv(&line.columns(), &rows),
+            Formatter::PrettyTable => pretty_table(&line.columns(), &rows),
+            _ => table(line, &rows),
+        },
+        Response::Text(text) if json => {
+            format!("{}\n", json!({"result": "ok", "value": text}))
+        }
+        // No limits are nothing to print, as in rabbitmqctl.
+        Response::Text(text) if text == "{}" => "\n".to_owned(),
+        Response::Text(text) => format!("{text}\n"),
+        Response::Json(document) => format!("{document}\n"),
+        imported @ Response::Imported { .. } => super::verbs::definitions::imported(imported)?,
         Response::Status(status) if json => {
             let text = serde_json::to_string(&status).expect("a status is plain data");
             format!("{text}\n")
@@ -64,6 +77,59 @@ fn table(line: &Line, rows: &[Vec<Cell>]) -> String {
         out.push_str(&cells.join("\t"));
         out.push('\n');
     }
+    out
+}
+
+/// Names of columns and texts in quotes, numbers and truth values as they are.
+fn csv(columns: &[String], rows: &[Vec<Cell>]) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let cell = |cell: &Cell| match cell {
+        Cell::Bool(_) | Cell::Integer(_) | Cell::Float(_) => text_of(cell),
+        Cell::Missing => String::new(),
+        other => quoted(&text_of(other)),
+    };
+    let names: Vec<_> = columns.iter().map(|name| quoted(name)).collect();
+    let mut out = names.join(",") + "\n";
+    for row in rows {
+        let cells: Vec<_> = row.iter().map(cell).collect();
+        out.push_str(&cells.join(","));
+        out.push('\n');
+    }
+    out
+}
+
+/// Columns as wide as what is in them, with lines around; nothing for no rows.
+fn pretty_table(columns: &[String], rows: &[Vec<Cell>]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let cells = |row: &Vec<Cell>| row.iter().map(text_of).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    let all = || std::iter::once(columns).chain(lines.iter().map(Vec::as_slice));
+    let width = |at: usize| {
+        all()
+            .filter_map(|line| line.get(at))
+            .map(|c| c.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|at| width(at).unwrap_or(0))
+        .collect();
+    let rule = |left: &str, middle: &str, right: &str| {
+        let parts: Vec<_> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
+        format!("{left}{}{right}\n", parts.join(middle))
+    };
+    let mut out = rule("┌", "┬", "┐");
+    for (at, line) in all().enumerate() {
+        if at > 0 {
+            out.push_str(&rule("├", "┼", "┤"));
+        }
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(out, "│ {cell:<width$} ");
+        }
+        out.push_str("│\n");
+    }
+    out.push_str(&rule("└", "┴", "┘"));
     out
 }
 

@@ -1,6 +1,7 @@
 //! One request over the control socket.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use server::control::connect;
@@ -23,21 +24,23 @@ pub(super) fn ask(line: &Line, request: &Request) -> Result<Response, Refusal> {
         ),
         _ => unreachable_broker(&path.display().to_string(), &error.to_string()),
     };
-    let mut stream = connect(&line.data_dir).map_err(failed)?;
+    let stream = connect(&line.data_dir).map_err(failed)?;
     let timeout = line
         .timeout_s
         .filter(|&seconds| seconds > 0)
         .map(Duration::from_secs);
     stream.set_read_timeout(timeout).map_err(failed)?;
+    exchange(stream, request).map_err(failed)
+}
+
+/// Sends the request over an open socket and reads the answer.
+pub(crate) fn exchange(mut stream: UnixStream, request: &Request) -> std::io::Result<Response> {
     let mut text = serde_json::to_vec(request).expect("a request is plain data");
     text.push(b'\n');
-    stream.write_all(&text).map_err(failed)?;
+    stream.write_all(&text)?;
     let mut answer = Vec::new();
-    BufReader::new(stream)
-        .read_until(b'\n', &mut answer)
-        .map_err(failed)?;
-    serde_json::from_slice(&answer)
-        .map_err(|error| unreachable_broker(&path.display().to_string(), &error.to_string()))
+    BufReader::new(stream).read_until(b'\n', &mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 fn unreachable_broker(path: &str, cause: &str) -> Refusal {

@@ -4,6 +4,8 @@ use server::control::protocol::{Cell, Failure, Listener, Password, Secret, Statu
 
 use super::*;
 
+mod policies;
+
 /// Runs a command line (words apart by spaces, `""` for an empty one) with a broker that answers so.
 fn run_with(line: &str, input: &str, answer: Response) -> (u8, String, String, Option<Request>) {
     let arguments: Vec<String> = line

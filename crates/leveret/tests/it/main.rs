@@ -12,6 +12,7 @@
 mod admin;
 mod alarm;
 mod broker;
+mod definitions;
 mod ledger;
 mod lists;
 mod offline;

@@ -325,6 +325,39 @@ fn a_vhost_takes_no_more_queues_than_its_limit() {
 }
 
 #[test]
+fn a_new_vhost_begins_with_the_configured_defaults() {
+    use metadata::identity::{Pattern, VhostSpec};
+    let limits = |pattern: &str, queues_max| crate::settings::DefaultVhostLimits {
+        pattern: Pattern::parse(pattern).unwrap(),
+        connections_max: None,
+        queues_max: Some(queues_max),
+    };
+    let settings = Settings {
+        default_queue_type: Some("quorum".to_owned()),
+        default_vhost_limits: [
+            ("b".to_owned(), limits(".*", 9)),
+            ("a".to_owned(), limits("^small", 2)),
+        ]
+        .into(),
+        ..Settings::default()
+    };
+    let node = Node::in_memory(settings, 0);
+    for (name, expected) in [("small-1", 2), ("other", 9)] {
+        node.add_vhost(VhostSpec::named(name));
+        let vhost = node.vhost(name).unwrap();
+        assert_eq!(vhost.limits().queues_max, Some(expected));
+        assert_eq!(vhost.spec().default_queue_type.as_deref(), Some("quorum"));
+    }
+    let own = VhostSpec {
+        default_queue_type: Some("classic".to_owned()),
+        ..VhostSpec::named("own")
+    };
+    node.add_vhost(own);
+    let spec = node.vhost("own").unwrap().spec();
+    assert_eq!(spec.default_queue_type.as_deref(), Some("classic"));
+}
+
+#[test]
 fn user_limits_add_up_and_are_cleared_by_name() {
     let node = node();
     node.set_user_limits(ACT, "guest", &json!({"max-channels": 7}))

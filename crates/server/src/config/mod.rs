@@ -45,6 +45,8 @@ pub struct Config {
     pub settings: Settings,
     /// Where the data is kept: `data_dir`.
     pub data_dir: Option<PathBuf>,
+    /// Definitions to import at the start: `load_definitions`.
+    pub definitions: Option<PathBuf>,
     /// Where AMQP is served, and how.
     pub listen: Listen,
     /// What is logged, and where to.

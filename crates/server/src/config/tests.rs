@@ -19,6 +19,31 @@ type Row = (&'static str, fn(&Config) -> String, &'static str);
 
 const OBEYED: &[Row] = &[
     (
+        "load_definitions = /etc/d.json",
+        |c| format!("{:?}", c.definitions),
+        "Some(\"/etc/d.json\")",
+    ),
+    (
+        "definitions.import_backend = local_filesystem\ndefinitions.local.path = /etc/d",
+        |c| format!("{:?}", c.definitions),
+        "Some(\"/etc/d\")",
+    ),
+    (
+        "default_queue_type = quorum",
+        |c| format!("{:?}", c.settings.default_queue_type),
+        "Some(\"quorum\")",
+    ),
+    (
+        "default_limits.vhosts.1.pattern = ^dev\ndefault_limits.vhosts.1.max_queues = 5\n\
+         default_limits.vhosts.1.max_connections = -1",
+        |c| {
+            let limits = &c.settings.default_vhost_limits["1"];
+            let (queues, connections) = (limits.queues_max, limits.connections_max);
+            format!("{} {queues:?} {connections:?}", limits.pattern.source())
+        },
+        "^dev Some(5) Some(-1)",
+    ),
+    (
         "heartbeat = 30",
         |c| c.settings.heartbeat_s.to_string(),
         "30",

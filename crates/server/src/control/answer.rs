@@ -80,10 +80,15 @@ impl Broker {
             | R::DeleteVhost { .. }
             | R::CloseConnection { .. }
             | R::CloseAllConnections { .. }
+            | R::CloseUserConnections { .. }
             | R::PurgeQueue { .. }
             | R::DeleteQueue { .. } => {
                 let _alone = self.changing.lock();
                 self.change_topology(request)
+            }
+            R::Parameter(request) => {
+                let _alone = self.changing.lock();
+                self.answer_parameter(request)
             }
             R::SetMemoryHighWatermark { permille } => {
                 self.node.memory.set_permille(permille);

@@ -113,6 +113,10 @@ impl Broker {
             }
             Request::ListExchanges { vhost, columns } => self.vhost(&vhost)?.read(|topology| {
                 rows(&columns, topology.router.exchanges(), |spec, column| {
+                    if column == "policy" {
+                        let policy = topology.exchange_policy(&spec.name).policy;
+                        return Some(policy.as_ref().map(|p| &*p.name).into());
+                    }
                     exchange(spec, column)
                 })
             }),
@@ -167,7 +171,27 @@ fn vhost(vhost: &Vhost, column: &str) -> Option<Cell> {
         "default_queue_type" => spec.default_queue_type.as_deref().into(),
         "protected_from_deletion" => spec.protected_from_deletion.into(),
         "tracing" => spec.tracing.into(),
-        "cluster_state" | "metadata" => Cell::Missing,
+        "metadata" => Cell::Table(vec![
+            (
+                "description".to_owned(),
+                "longstr".to_owned(),
+                spec.description.as_str().into(),
+            ),
+            (
+                "tags".to_owned(),
+                "array".to_owned(),
+                spec.tags.as_slice().into(),
+            ),
+            (
+                "default_queue_type".to_owned(),
+                "longstr".to_owned(),
+                spec.default_queue_type
+                    .as_deref()
+                    .unwrap_or("classic")
+                    .into(),
+            ),
+        ]),
+        "cluster_state" => Cell::Missing,
         _ => return None,
     })
 }
@@ -225,7 +249,9 @@ fn queue(cell: &QueueCell, node_name: &str, column: &str) -> Option<Cell> {
         "auto_delete" => spec.auto_delete.into(),
         "exclusive" => spec.exclusive.into(),
         "arguments" => Cell::from(&spec.arguments),
-        "effective_policy_definition" => Cell::Table(Vec::new()),
+        "effective_policy_definition" => settings(cell.policy().definition()),
+        "policy" => cell.policy().policy.as_ref().map(|p| &*p.name).into(),
+        "operator_policy" => cell.policy().operator.as_ref().map(|p| &*p.name).into(),
         "pid" => Cell::Text(format!("<queue.{}>", cell.id.0)),
         "owner_pid" => cell.owner.map_or(Cell::Missing, connection_pid),
         "exclusive_consumer_pid" => exclusive_consumer().map_or(Cell::Missing, |info| {
@@ -236,9 +262,7 @@ fn queue(cell: &QueueCell, node_name: &str, column: &str) -> Option<Cell> {
         "state" => "running".into(),
         "leader" => node_name.into(),
         "members" | "online" if kind == QUORUM => Cell::List(vec![node_name.into()]),
-        "policy"
-        | "operator_policy"
-        | "messages_persistent"
+        "messages_persistent"
         | "message_bytes_persistent"
         | "head_message_timestamp"
         | "disk_reads"
@@ -260,9 +284,16 @@ fn exchange(spec: &ExchangeSpec, column: &str) -> Option<Cell> {
         "auto_delete" => spec.auto_delete.into(),
         "internal" => spec.internal.into(),
         "arguments" => Cell::from(&spec.arguments),
-        "policy" => Cell::Missing,
         _ => return None,
     })
+}
+
+/// A policy's settings, as a table of their names and values.
+fn settings(definition: &serde_json::Map<String, serde_json::Value>) -> Cell {
+    match metadata::json::to_table(definition) {
+        Ok(table) => Cell::from(&table),
+        Err(_) => Cell::Missing,
+    }
 }
 
 fn binding(spec: &BindingSpec, column: &str) -> Option<Cell> {

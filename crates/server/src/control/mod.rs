@@ -2,7 +2,8 @@
 //!
 //! A socket file in the data directory takes requests (`protocol`), one a line; whoever may read the
 //! directory's secrets may connect, and nobody else. `listener` moves the lines, `answer` finds what each
-//! asks for: changes of users in `identities`, of all else in `topology`, lists in `lists`. Deliberately
+//! asks for: changes of users in `identities`, policies, limits and definitions in `parameters`, of all else in
+//! `topology`, lists in `lists`. Deliberately
 //! absent: how anything looks on a terminal, which is the business of `leveret ctl`.
 
 mod answer;
@@ -10,6 +11,7 @@ mod field_cells;
 mod identities;
 mod listener;
 mod lists;
+pub mod parameters;
 mod place;
 pub mod protocol;
 #[cfg(test)]

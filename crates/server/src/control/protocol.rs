@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::parameters::ParameterRequest;
+
 /// The socket's file in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
-/// The longest request, in bytes, its newline included.
-pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// The longest request, in bytes, its newline included: definitions of a large broker are some tens of megabytes.
+pub const REQUEST_BYTES_MAX: usize = 1 << 26;
 
 /// What the broker is asked to do. The names are rabbitmqctl's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,6 +147,11 @@ pub enum Request {
     SetMemoryHighWatermarkAbsolute {
         bytes: u64,
     },
+    CloseUserConnections {
+        user: String,
+        explanation: String,
+    },
+    Parameter(ParameterRequest),
     Status,
     Ping,
 }
@@ -180,6 +187,17 @@ pub enum Response {
     Count(u64),
     /// A list, one cell for each column that was asked for.
     Rows(Vec<Vec<Cell>>),
+    /// Text to print as it is.
+    Text(String),
+    /// A document.
+    Json(serde_json::Value),
+    /// Definitions were imported.
+    Imported {
+        /// What was left out, a sentence each.
+        warnings: Vec<String>,
+        /// What was refused, a sentence each.
+        refused: Vec<String>,
+    },
     /// How the broker is.
     Status(Status),
     /// It is not done.

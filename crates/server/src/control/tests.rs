@@ -66,7 +66,7 @@ async fn what_is_no_request_is_said_so() {
             (b"{\"verb\":\"ping\"}", "ends before its newline"),
             (
                 &vec![b'x'; REQUEST_BYTES_MAX + 1],
-                "longer than 1048576 bytes",
+                "longer than 67108864 bytes",
             ),
         ] {
             let said = send(dir, bytes).await;

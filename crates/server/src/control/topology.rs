@@ -15,6 +15,14 @@ use super::protocol::{Failure, Request, Response};
 /// The queue types that a vhost may have as its default.
 const QUEUE_TYPES: [&str; 2] = ["classic", "quorum"];
 
+/// Refuses what no vhost may have as its default.
+pub(super) fn check_queue_type(kind: &str) -> Result<(), Failure> {
+    match QUEUE_TYPES.contains(&kind) {
+        true => Ok(()),
+        false => Err(Failure::InvalidQueueType(kind.to_owned())),
+    }
+}
+
 impl Broker {
     /// Carries out a request of this module's; others are the caller's mistake and refused.
     pub(super) fn change_topology(&self, request: Request) -> Result<Answer, Failure> {
@@ -59,6 +67,11 @@ impl Broker {
                 limit,
                 explanation,
             } => self.close_connections(vhost.as_deref(), limit, &explanation),
+            Request::CloseUserConnections { user, explanation } => {
+                let connections = &self.node.connections;
+                let count = connections.force_close(&explanation, |entry| *entry.user == *user);
+                Ok(Answer::now(Response::Count(count as u64)))
+            }
             other => Err(Failure::Invalid(format!("{other:?} changes nothing"))),
         }
     }
@@ -69,10 +82,8 @@ impl Broker {
                 "vhost name cannot be an empty string".to_owned(),
             ));
         }
-        if let Some(kind) = &spec.default_queue_type
-            && !QUEUE_TYPES.contains(&kind.as_str())
-        {
-            return Err(Failure::InvalidQueueType(kind.clone()));
+        if let Some(kind) = &spec.default_queue_type {
+            check_queue_type(kind)?;
         }
         // Adding what is there succeeds and changes nothing, as in RabbitMQ.
         let added = self.node.add_vhost(spec);

@@ -2,7 +2,7 @@
 
 use server::control::protocol::Request;
 
-use super::{Act, Columns, PLAIN, Switch, Verb};
+use super::{Act, Columns, PLAIN, Switch, Verb, fixed};
 
 const PERMISSIONS: &[&str] = &["user", "configure", "write", "read"];
 const USER_PERMISSIONS: &[&str] = &["vhost", "configure", "write", "read"];
@@ -134,15 +134,6 @@ const CONSUMERS: &[&str] = &[
     "activity_status",
     "arguments",
 ];
-
-/// Columns of which none can be chosen.
-const fn fixed(all: &'static [&'static str], headers: bool) -> Option<Columns> {
-    Some(Columns {
-        all,
-        default: all,
-        headers,
-    })
-}
 
 /// Columns to choose from.
 const fn of(all: &'static [&'static str], default: &'static [&'static str]) -> Option<Columns> {

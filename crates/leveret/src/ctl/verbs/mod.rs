@@ -1,21 +1,24 @@
 //! The table of verbs: what each takes, says and asks of the broker.
 
+pub(crate) mod definitions;
+mod diagnostics;
 mod identities;
 mod lists;
+mod policies;
 mod topology;
 
-use server::control::protocol::Request;
+use server::control::protocol::{Request, Response};
 
 use super::Refusal;
 use super::line::Line;
 
 /// An option of a verb.
 #[derive(Debug)]
-pub(super) struct Switch {
+pub(crate) struct Switch {
     /// Its long name, with hyphens.
-    pub(super) name: &'static str,
-    pub(super) short: Option<char>,
-    pub(super) takes_value: bool,
+    pub(crate) name: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) takes_value: bool,
 }
 
 /// The columns of a list.
@@ -31,18 +34,24 @@ pub(super) struct Columns {
 pub(super) enum Act {
     /// By the broker.
     Ask(fn(&Line) -> Request),
+    /// By the broker, and then here: a file is read or written, a status is looked at. What the broker refuses is
+    /// printed as for the others.
+    Do {
+        request: fn(&Line) -> Result<Request, Refusal>,
+        render: fn(&Line, Response) -> Result<String, Refusal>,
+    },
     /// Right here; the result is text to print.
     Local(fn(&Line) -> Result<String, Refusal>),
 }
 
 /// A verb.
-pub(super) struct Verb {
-    pub(super) name: &'static str,
+pub(crate) struct Verb {
+    pub(crate) name: &'static str,
     /// What follows the verb.
-    pub(super) usage: &'static str,
+    pub(crate) usage: &'static str,
     /// The least and the most arguments.
-    pub(super) arguments: (usize, usize),
-    pub(super) switches: &'static [Switch],
+    pub(crate) arguments: (usize, usize),
+    pub(crate) switches: &'static [Switch],
     /// Of lists only.
     pub(super) columns: Option<Columns>,
     /// How many arguments there are when the password is missing and must be read.
@@ -73,6 +82,15 @@ const PLAIN: Verb = Verb {
     act: Act::Local(|_| Ok(String::new())),
 };
 
+/// Columns of which none can be chosen.
+const fn fixed(all: &'static [&'static str], headers: bool) -> Option<Columns> {
+    Some(Columns {
+        all,
+        default: all,
+        headers,
+    })
+}
+
 impl Verb {
     /// Whether the arguments name columns.
     pub(super) fn columns_selectable(&self) -> bool {
@@ -90,11 +108,14 @@ impl Verb {
 }
 
 /// All verbs, those that belong together one after another.
-pub(super) fn all() -> impl Iterator<Item = &'static Verb> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
     identities::VERBS
         .iter()
         .chain(topology::VERBS)
         .chain(lists::VERBS)
+        .chain(policies::VERBS)
+        .chain(definitions::VERBS)
+        .chain(diagnostics::VERBS)
 }
 
 /// A verb by name.

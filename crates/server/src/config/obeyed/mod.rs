@@ -1,5 +1,6 @@
 //! The keys that are obeyed, a table for each subject. [`super`] says how to add one.
 
+mod definitions;
 mod identities;
 mod limits;
 mod listeners;
@@ -29,6 +30,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Storage",
         "What is kept on disk, when, and how much of it in memory.",
         storage::KEYS,
+    ),
+    (
+        "Definitions",
+        "What is imported at the start, and what new vhosts begin with.",
+        definitions::KEYS,
     ),
     ("Log", "What is logged, and where to.", log::KEYS),
 ];
