@@ -135,6 +135,7 @@ fn write(data_dir: &Path, document: &Value) -> Result<Outcome> {
         now_ms,
     };
     let imported = node.import_definitions(act, definitions);
+    node.stop().context("the message log was not closed")?;
     // Closing writes what waits.
     node.catalog.close();
     if node.catalog.durable() < imported.ticket {

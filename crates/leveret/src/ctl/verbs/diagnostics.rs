@@ -199,11 +199,6 @@ pub(super) const VERBS: &[Verb] = &[
         )
     },
     Verb {
-        name: "version",
-        act: Act::Local(|_| Ok(env!("CARGO_PKG_VERSION").to_owned())),
-        ..PLAIN
-    },
-    Verb {
         name: "close_all_user_connections",
         usage: "<username> <explanation>",
         arguments: (2, 2),
