@@ -37,7 +37,7 @@ pub(crate) enum Depth {
 /// it.
 pub(crate) fn examine(disk: &LenientDisk<'_>, depth: Depth) -> Result<Examined, StorageError> {
     let mut salvaged = BTreeSet::new();
-    let mut loaded = load(disk, &salvaged)?;
+    let mut loaded = load(disk, &salvaged, &mut |_| {})?;
     let mut damages = std::mem::take(&mut loaded.damages);
     // Of these segments it must be told what is missing; of others it is known message by message.
     let mut broken = segments_named(&damages);
@@ -58,7 +58,7 @@ pub(crate) fn examine(disk: &LenientDisk<'_>, depth: Depth) -> Result<Examined, 
             break;
         }
         salvaged.append(&mut wanted);
-        loaded = load(disk, &salvaged)?;
+        loaded = load(disk, &salvaged, &mut |_| {})?;
     }
     for number in broken {
         let holes = loaded.holes.get(&number).into_iter().flatten();

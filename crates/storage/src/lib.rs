@@ -51,7 +51,7 @@ pub use inspect::{FileKind, InspectedFile, InspectedOwner, Inspection, inspect};
 pub use limits::{READ_BLOCK_BYTES, RECORD_BYTES_MAX};
 pub use log::{DeliberateFault, Durability, Log, Options, Usage, Waker};
 pub use read::{ReadLimit, Stored};
-pub use recovery::{RecoveredOwner, Recovery, TornTail};
+pub use recovery::{Progress, RecoveredOwner, Recovery, TornTail};
 pub use repair::{REPORT_NAME, Repaired, repair};
 pub use running::Running;
 

@@ -16,7 +16,7 @@ use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::limits::{BUFFER_BYTES_MAX, LOG_FILE_BYTES, LOG_FILE_BYTES_MIN, LOG_FILES_MAX};
 use crate::read::{IndexCache, ReadLimit, Stored};
-use crate::recovery::Recovery;
+use crate::recovery::{Progress, Recovery};
 use crate::writer::Writer;
 use crate::{LogPosition, OwnerId, Running, StorageError};
 
@@ -190,9 +190,24 @@ impl Log {
     /// # Panics
     /// If a log file would be too small for its header and some records, or too large for its offsets.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), StorageError> {
+        Log::open_with_progress(disk, options, &mut |_| {})
+    }
+
+    /// The same, telling how far it has come after each file: for a line to whoever waits longer than a second.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    ///
+    /// # Panics
+    /// As [`Log::open`].
+    pub fn open_with_progress(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Log, Recovery), StorageError> {
         assert!(options.log_file_bytes >= LOG_FILE_BYTES_MIN);
         assert!(options.log_file_bytes <= 1 << 31);
-        crate::recovery::open(disk, options)
+        crate::recovery::open(disk, options, progress)
     }
 
     pub(crate) fn assemble(

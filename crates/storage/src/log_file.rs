@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, set_u32};
+use crate::bytes::{Cursor, crc32c_but, is_checksum, put_u32, put_u64, set_u32};
 use crate::disk::{Disk, DiskFile};
 use crate::limits::{FILE_NUMBER_MAX, POSITION_MAX, SECTOR_BYTES};
 use crate::record::{self, Note};
@@ -50,8 +50,8 @@ impl Header {
             return Err("its header is damaged (no log file's)");
         }
         let version = cursor.u32();
-        let crc = cursor.u32();
-        if crc != Some(crc32c_but(bytes, CRC_AT)) {
+        let crc = cursor.u32().unwrap_or(0);
+        if !is_checksum(crc, crc32c_but(bytes, CRC_AT)) {
             return Err("its header is damaged (checksum)");
         }
         if version != Some(VERSION) {

@@ -1,6 +1,6 @@
 //! The manifest: what exists besides the log. docs/formats/log.md.
 
-use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, set_u32};
+use crate::bytes::{Cursor, crc32c_but, is_checksum, put_u32, put_u64, set_u32};
 use crate::disk::Disk;
 use crate::limits::{FILE_NUMBER_MAX, MANIFEST_BYTES_MAX, POSITION_MAX};
 use crate::{OwnerId, StorageError};
@@ -106,7 +106,7 @@ impl Manifest {
         if magic != MAGIC
             || version != VERSION
             || length != bytes.len() as u64
-            || crc != crc32c_but(bytes, CRC_AT)
+            || !is_checksum(crc, crc32c_but(bytes, CRC_AT))
         {
             return None;
         }

@@ -8,7 +8,7 @@
 //! A record is checked as a whole when it is decoded, its runs included, so that what applies it cannot fail.
 
 use crate::append::{Append, OwnerEntry};
-use crate::bytes::{Cursor, crc32c, put_u32, put_u64, put_varint, set_u32};
+use crate::bytes::{Cursor, crc32c, is_checksum, put_u32, put_u64, put_varint, set_u32};
 use crate::limits::{OWNER_MAX, RECORD_BYTES_MAX};
 use crate::{LogPosition, OwnerId};
 
@@ -154,7 +154,7 @@ pub(crate) fn decode(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
         return None;
     }
     let whole = bytes.get(..length as usize)?;
-    if crc32c(whole.get(4..)?) ^ salt != crc {
+    if !is_checksum(crc, crc32c(whole.get(4..)?) ^ salt) {
         return None;
     }
     let mut cursor = Cursor(whole.get(8..)?);

@@ -162,12 +162,17 @@ impl Shared {
             self.evaluate(segment.number)?;
             return Ok(true);
         }
-        let bytes: u64 = segments.iter().map(|segment| segment.record_bytes).sum();
+        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let live: u64 = segments.iter().map(|segment| segment.live_bytes).sum();
         if bytes > 2 * live {
+            // Indexes count in what is taken and not in what lives: a segment of tiny messages is mostly index,
+            // and is left alone unless there is something to gain.
             let sparse = segments
                 .iter()
-                .filter(|segment| segment.record_bytes > 2 * segment.live_bytes)
+                .filter(|segment| segment.bytes > 2 * segment.live_bytes)
+                .filter(|segment| {
+                    segment.record_bytes >= segment.live_bytes + segment.live_bytes / 4
+                })
                 .max_by_key(|segment| segment.record_bytes - segment.live_bytes);
             if let Some(segment) = sparse {
                 self.rewrite(keeper, vec![segment.number])?;
@@ -297,6 +302,7 @@ pub(crate) fn note_shared(holds: &mut [Hold]) {
 /// A segment as the choice of what to rewrite sees it.
 struct Sparse {
     number: u64,
+    bytes: u64,
     record_bytes: u64,
     live_bytes: u64,
     messages: u64,
@@ -307,6 +313,7 @@ impl Sparse {
     fn of((number, segment): (&u64, &Segment)) -> Self {
         Sparse {
             number: *number,
+            bytes: segment.bytes,
             record_bytes: segment.record_bytes,
             live_bytes: segment.live_bytes_estimate(),
             messages: segment.messages,

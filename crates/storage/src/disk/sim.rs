@@ -76,6 +76,7 @@ enum NameChange {
     Unlink(String),
 }
 
+#[derive(Clone)]
 struct State {
     chance: Chance,
     names: BTreeMap<String, u64>,
@@ -192,6 +193,14 @@ impl SimDisk {
             sectors.map(move |(_, sector)| (name.clone(), *sector))
         });
         spoiled.collect()
+    }
+
+    /// A disk of its own that is now as this one is.
+    pub fn copy(&self) -> SimDisk {
+        SimDisk {
+            state: Arc::new(Mutex::new(self.state.lock().clone())),
+            hook: Arc::new(Mutex::new(None)),
+        }
     }
 
     /// Cuts the power now.

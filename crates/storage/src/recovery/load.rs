@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
 
-use super::{RecoveredOwner, TornTail};
+use super::{Progress, RecoveredOwner, TornTail};
 use crate::disk::Disk;
 use crate::ledger::{Ledger, Part, Segment, Span};
 use crate::manifest::{self, Manifest, SegmentState};
@@ -43,7 +43,11 @@ pub(crate) struct Loaded {
 
 /// Reads a directory without changing anything. Damage is collected; only the disk's own errors end it.
 /// `salvage`: segments of which only the records are to be believed.
-pub(crate) fn load(disk: &dyn Disk, salvage: &BTreeSet<u64>) -> Result<Loaded, StorageError> {
+pub(crate) fn load(
+    disk: &dyn Disk,
+    salvage: &BTreeSet<u64>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Loaded, StorageError> {
     let names = disk
         .list()
         .map_err(|error| StorageError::disk("the directory", error))?;
@@ -73,36 +77,42 @@ pub(crate) fn load(disk: &dyn Disk, salvage: &BTreeSet<u64>) -> Result<Loaded, S
             loaded.guess_manifest(&segments, &logs)
         }
     };
-    loaded.load_segments(disk, salvage)?;
-    loaded.load_logs(disk, &logs)?;
+    let log_files = logs.range(loaded.manifest.first_log..).count();
+    let mut done = Progress {
+        files_done: 0,
+        files: loaded.manifest.segments.len() + log_files,
+    };
+    let mut file_done = || {
+        done.files_done += 1;
+        progress(done);
+    };
+    loaded.load_segments(disk, salvage, &mut file_done)?;
+    loaded.load_logs(disk, &logs, &mut file_done)?;
     if loaded.guessed {
         loaded.salvaged.cut(loaded.first_position());
     }
     loaded.apply_delivered();
     loaded.count(disk)?;
-    let manifest = &loaded.manifest;
-    let named = |number: u64| {
-        manifest
-            .segments
-            .iter()
-            .any(|segment| segment.number == number)
-    };
-    loaded.leftovers = names
-        .iter()
-        .filter(|name| {
-            segment::number_of(name).is_some_and(|number| !named(number))
-                || log_file::number_of(name).is_some_and(|number| {
-                    number < manifest.first_log
-                        || loaded.newest.is_none_or(|(newest, _)| newest < number)
-                })
-                || *name == manifest::NAME_NEW
-        })
-        .cloned()
-        .collect();
+    loaded.leftovers = loaded.unnamed(&names);
     Ok(loaded)
 }
 
 impl Loaded {
+    /// Files that the manifest and the log do not know.
+    fn unnamed(&self, names: &[String]) -> Vec<String> {
+        let manifest = &self.manifest;
+        let segments: BTreeSet<u64> = manifest.segments.iter().map(|s| s.number).collect();
+        let newest = self.newest.map(|(newest, _)| newest);
+        let unnamed = names.iter().filter(|name| {
+            segment::number_of(name).is_some_and(|number| !segments.contains(&number))
+                || log_file::number_of(name).is_some_and(|number| {
+                    number < manifest.first_log || newest.is_none_or(|newest| newest < number)
+                })
+                || *name == manifest::NAME_NEW
+        });
+        unnamed.cloned().collect()
+    }
+
     /// Without a manifest everything that is there counts, and nothing is known to be released but what the log
     /// says. Of log files that is the newest run without a gap: before a gap lies one kept to be written over.
     fn guess_manifest(&mut self, segments: &[u64], logs: &BTreeSet<u64>) -> Manifest {
@@ -198,6 +208,7 @@ impl Loaded {
         &mut self,
         disk: &dyn Disk,
         salvage: &BTreeSet<u64>,
+        file_done: &mut dyn FnMut(),
     ) -> Result<(), StorageError> {
         for state in self.manifest.segments.clone().iter().rev() {
             let result = if salvage.contains(&state.number) {
@@ -220,6 +231,7 @@ impl Loaded {
                 }
                 Err(error) => return Err(error),
             }
+            file_done();
         }
         for owner in self.ledger.owners.values_mut() {
             owner.parts.sort_unstable_by_key(|part| part.first);

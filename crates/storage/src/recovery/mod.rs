@@ -48,6 +48,15 @@ pub struct RecoveredOwner {
     pub last: LogPosition,
 }
 
+/// How far an open has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Files that have been read.
+    pub files_done: usize,
+    /// Files that there are to read.
+    pub files: usize,
+}
+
 /// Where a torn tail was cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
@@ -57,8 +66,12 @@ pub struct TornTail {
     pub offset: u64,
 }
 
-pub(crate) fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), StorageError> {
-    let mut loaded = load(&*disk, &BTreeSet::new())?;
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Log, Recovery), StorageError> {
+    let mut loaded = load(&*disk, &BTreeSet::new(), progress)?;
     if !loaded.damages.is_empty() {
         // Once more, to say whose messages are hit.
         let examined = examine(&LenientDisk::new(&*disk), Depth::Open)?;

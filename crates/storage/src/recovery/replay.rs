@@ -59,6 +59,7 @@ impl Loaded {
         &mut self,
         disk: &dyn Disk,
         logs: &BTreeSet<u64>,
+        file_done: &mut dyn FnMut(),
     ) -> Result<(), StorageError> {
         let first_log = self.manifest.first_log;
         let mut files = Vec::new();
@@ -92,6 +93,7 @@ impl Loaded {
                 _ => End::Open,
             };
             next_begun = self.load_log(found, end)?;
+            file_done();
             due = found.number + 1;
         }
         if next_begun {

@@ -6,7 +6,7 @@ use super::{
     DIRECTORY_ENTRY_BYTES, DirectoryEntry, FOOTER_BYTES, Footer, HEADER_BYTES, IndexEntry,
     check_header, decode_index, name,
 };
-use crate::bytes::{Cursor, crc32c};
+use crate::bytes::{Cursor, crc32c, is_checksum};
 use crate::disk::{Disk, DiskFile};
 use crate::limits::SEGMENT_PARTS_MAX;
 use crate::{Damage, OwnerId, StorageError};
@@ -73,7 +73,7 @@ impl SegmentFile {
         let damaged =
             || StorageError::damaged(name(self.number), offset, "its directory is damaged");
         let bytes = self.read(offset, self.footer.parts as usize * DIRECTORY_ENTRY_BYTES)?;
-        if crc32c(&bytes) != self.footer.directory_crc {
+        if !is_checksum(self.footer.directory_crc, crc32c(&bytes)) {
             return Err(damaged());
         }
         let mut cursor = Cursor(&bytes);
@@ -100,7 +100,7 @@ impl SegmentFile {
 
     pub(crate) fn index(&self, part: &DirectoryEntry) -> Result<Vec<IndexEntry>, StorageError> {
         let bytes = self.read(part.index_offset, part.index_bytes as usize)?;
-        let decoded = if crc32c(&bytes) == part.index_crc {
+        let decoded = if is_checksum(part.index_crc, crc32c(&bytes)) {
             decode_index(&bytes, part, self.footer.records_end)
         } else {
             None

@@ -7,7 +7,9 @@ pub(crate) mod build;
 pub(crate) mod file;
 
 use crate::OwnerId;
-use crate::bytes::{Cursor, crc32c_but, put_u32, put_u64, put_varint, set_u32, unzigzag, zigzag};
+use crate::bytes::{
+    Cursor, crc32c_but, is_checksum, put_u32, put_u64, put_varint, set_u32, unzigzag, zigzag,
+};
 use crate::limits::POSITION_MAX;
 
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -136,7 +138,10 @@ impl Footer {
         let magic = cursor.take(8)?;
         let version = cursor.u32()?;
         let crc = cursor.u32()?;
-        if magic != MAGIC_FOOTER || version != VERSION || crc != crc32c_but(bytes, CRC_AT) {
+        if magic != MAGIC_FOOTER || version != VERSION {
+            return None;
+        }
+        if !is_checksum(crc, crc32c_but(bytes, CRC_AT)) {
             return None;
         }
         let footer = Footer {

@@ -17,12 +17,13 @@ use storage::{
 use crate::basics::ALL;
 
 /// What an owner reads: payload, redelivered, delivery count, priority, expiry.
-type Message = (Vec<u8>, bool, u32, u8, u64);
-type State = BTreeMap<u64, BTreeMap<u64, Message>>;
+pub(crate) type Message = (Vec<u8>, bool, u32, u8, u64);
+pub(crate) type State = BTreeMap<u64, BTreeMap<u64, Message>>;
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// A call that changed something.
 #[derive(Clone)]
-enum Call {
+pub(crate) enum Call {
     Push(Vec<(u64, Message)>),
     Release(u64, Vec<u64>),
     Delivered(u64, u32, Vec<u64>),
@@ -106,7 +107,7 @@ fn extents(files: &Files) -> Vec<Extent> {
     out
 }
 
-fn held(state: &State, owner: u64) -> Vec<u64> {
+pub(crate) fn held(state: &State, owner: u64) -> Vec<u64> {
     state
         .get(&owner)
         .map(|held| held.keys().copied().collect())
@@ -114,7 +115,11 @@ fn held(state: &State, owner: u64) -> Vec<u64> {
 }
 
 /// What the calls make, without some of them, and without some holds.
-fn state_of(calls: &[(u64, Call)], skip: &BTreeSet<u64>, lost: &BTreeSet<(u64, u64)>) -> State {
+pub(crate) fn state_of(
+    calls: &[(u64, Call)],
+    skip: &BTreeSet<u64>,
+    lost: &BTreeSet<(u64, u64)>,
+) -> State {
     let mut state = State::new();
     for (position, call) in calls
         .iter()
@@ -291,7 +296,7 @@ fn disk_of(files: &Files) -> SimDisk {
 }
 
 /// What all owners read. `Err`: damage that was found while reading.
-fn read_all(log: &Log) -> Result<State, StorageError> {
+pub(crate) fn read_all(log: &Log) -> Result<State, StorageError> {
     let mut state = State::new();
     for owner in log.owners() {
         let held = state.entry(owner.0).or_default();
@@ -388,7 +393,15 @@ impl Case {
     fn check(&self, disk: &SimDisk, file: &str, hit: impl Fn(usize, usize) -> bool, what: &str) {
         let full = self.full();
         let before = snapshot(disk);
-        let opened = open_and_read(&disk_like(disk, &before));
+        let copy = disk_like(disk, &before);
+        let opened = open_and_read(&copy);
+        if Log::open(Arc::new(disk_like(disk, &before)), options()).is_err() {
+            assert_eq!(
+                copy.operations(),
+                0,
+                "{what}: an open that fails changes nothing"
+            );
+        }
         let damaged = match opened {
             Ok(state) => {
                 assert_eq!(state, full, "{what}: something changed in silence");

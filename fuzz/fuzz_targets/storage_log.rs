@@ -1,0 +1,10 @@
+//! A log file: its header and records. Every other one without the manifest.
+//!
+//! Checked: nothing panics or hangs, whatever is damaged is named, and a repair leaves a directory that opens.
+#![no_main]
+
+mod storage;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| self::storage::check("log-", input, input.len() % 2 == 1));
