@@ -237,6 +237,17 @@ impl Message {
         self.header().expiration_ms
     }
 
+    /// Whether both have the same names and properties, and bodies of the same length.
+    #[inline]
+    pub fn is_like(&self, other: &Message) -> bool {
+        let (ours, theirs) = (self.header(), other.header());
+        let head = ours.properties_end as usize;
+        ours.address_end == theirs.address_end
+            && ours.properties_end == theirs.properties_end
+            && self.bytes() == other.bytes()
+            && self.0.slice[..head] == other.0.slice[..head]
+    }
+
     /// Whether both are the same allocation.
     pub fn same(&self, other: &Message) -> bool {
         std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())

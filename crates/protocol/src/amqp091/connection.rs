@@ -240,8 +240,13 @@ impl Connection {
         self.heartbeat.received(now_ms);
         let mut used = 0;
         while self.wants_input() && !matches!(self.phase, Phase::Lingering { .. }) {
+            let before = used;
             if let Err(fault) = self.handle_publishes(now_ms, input, &mut used) {
                 self.raise(now_ms, &fault);
+                continue;
+            }
+            if before < used {
+                // They may have filled what there was room for.
                 continue;
             }
             let rest = input.get(used..).unwrap_or_default();

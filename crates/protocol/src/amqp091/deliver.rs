@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use broker::queue::{ConsumerId, DELIVERY_WINDOW_BYTES, Delivery, Settlement, delivery_bytes};
-use wire::amqp091::frame::encode_deliver;
+use wire::amqp091::frame::{encode_deliver, encode_deliver_again, is_one_frame};
 use wire::amqp091::properties::{Change, Properties, PropertyChanges};
 use wire::amqp091::table::{FieldValue, Table};
 
@@ -91,22 +91,18 @@ impl Session {
         };
         let frame_bytes_max = self.tuned.frame_bytes_max;
         let mut encoded = 0;
+        let mut last = Last::default();
         for delivery in run {
             if !has_room(turn.output.len()) {
                 break;
             }
             channel.delivery_tag += 1;
             let message = &delivery.message;
-            let counted = counted_properties(delivery);
-            encode_deliver(
+            last.encode(
                 turn.output.buffer(),
-                consumer.channel,
-                &consumer.tag,
+                consumer,
                 channel.delivery_tag,
-                delivery.redelivered,
-                message.address(),
-                counted.as_deref().unwrap_or(message.properties()),
-                message.body(),
+                delivery,
                 frame_bytes_max,
             );
             encoded += 1;
@@ -189,6 +185,48 @@ impl Session {
             );
         }
         self.flush_settlements(turn);
+    }
+}
+
+/// The delivery that was encoded last, if the next one may be like it but for its delivery tag and body; and the bytes
+/// of its frames, which stand at the end of the output.
+#[derive(Default)]
+struct Last<'d>(Option<(&'d Delivery, usize)>);
+
+impl<'d> Last<'d> {
+    /// Encodes the next delivery to the same consumer.
+    #[inline]
+    fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        consumer: &Consumer,
+        tag: u64,
+        delivery: &'d Delivery,
+        frame_bytes_max: u32,
+    ) {
+        let (message, start) = (&delivery.message, out.len());
+        let counted = counted_properties(delivery);
+        if let Some((like, bytes)) = self.0
+            && counted.is_none()
+            && delivery.redelivered == like.redelivered
+            && message.is_like(&like.message)
+        {
+            encode_deliver_again(out, bytes, &consumer.tag, tag, message.body());
+            return;
+        }
+        encode_deliver(
+            out,
+            consumer.channel,
+            &consumer.tag,
+            tag,
+            delivery.redelivered,
+            message.address(),
+            counted.as_deref().unwrap_or(message.properties()),
+            message.body(),
+            frame_bytes_max,
+        );
+        let usual = counted.is_none() && is_one_frame(message.body().len(), frame_bytes_max);
+        self.0 = usual.then_some((delivery, out.len() - start));
     }
 }
 

@@ -262,6 +262,38 @@ pub fn encode_deliver(
     encode_body(out, channel, body, frame_bytes_max);
 }
 
+/// Appends all frames of a delivery that differs from the last one in `out` in its delivery tag and the bytes of its
+/// body only: consumer, address, properties and lengths are the same, and the body is in one frame. `last_bytes` is how
+/// long that one is.
+#[inline]
+pub fn encode_deliver_again(
+    out: &mut Vec<u8>,
+    last_bytes: usize,
+    consumer_tag: &str,
+    delivery_tag: u64,
+    body: &[u8],
+) {
+    let start = out.len();
+    out.extend_from_within(start.saturating_sub(last_bytes)..);
+    // Class, method and the consumer tag's length stand before the tags.
+    let tag_at = FRAME_HEAD_BYTES + 4 + 1 + cut(consumer_tag).len();
+    if let Some(delivery) = out.get_mut(start..) {
+        if let Some(place) = delivery.get_mut(tag_at..tag_at + 8) {
+            place.copy_from_slice(&delivery_tag.to_be_bytes());
+        }
+        let body_at = delivery.len().saturating_sub(1 + body.len());
+        if let Some(place) = delivery.get_mut(body_at..body_at + body.len()) {
+            place.copy_from_slice(body);
+        }
+    }
+}
+
+/// Whether a body of so many bytes is in exactly one frame.
+#[inline]
+pub fn is_one_frame(body_bytes: usize, frame_bytes_max: u32) -> bool {
+    0 < body_bytes && body_bytes <= body_frame_payload_bytes(frame_bytes_max)
+}
+
 /// How much of a body fits in a frame. At least a byte, so that a nonsensical limit cannot loop.
 #[inline]
 fn body_frame_payload_bytes(frame_bytes_max: u32) -> usize {

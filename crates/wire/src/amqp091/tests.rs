@@ -188,6 +188,37 @@ fn a_delivery_is_what_its_three_parts_are() {
 }
 
 #[test]
+fn a_delivery_like_the_last_is_the_same_encoded_anew() {
+    let (tag, address, properties) = ("tag", b"\x02ex\x03key", b"\x10\x00\x02");
+    let mut anew = b"before".to_vec();
+    let mut again = anew.clone();
+    for (number, body) in [(1, b"body"), (u64::MAX, b"ydob"), (7, b"dyob")] {
+        let start = anew.len();
+        encode_deliver(
+            &mut anew, 3, tag, number, true, address, properties, body, 4096,
+        );
+        match number {
+            1 => again.extend_from_slice(&anew[start..]),
+            _ => encode_deliver_again(&mut again, anew.len() - start, tag, number, body),
+        }
+    }
+    assert_eq!(anew, again);
+}
+
+#[test]
+fn one_frame_is_not_none_and_not_two() {
+    for (bytes, frame_bytes_max, expected) in [
+        (0, 10, false),
+        (1, 10, true),
+        (2, 10, true),
+        (3, 10, false),
+        (3, 0, true),
+    ] {
+        assert_eq!(is_one_frame(bytes, frame_bytes_max), expected, "{bytes}");
+    }
+}
+
+#[test]
 fn content_header_is_read() {
     let payload = b"\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x10\x00\x02";
     assert_eq!(
