@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::{Cost, Percentiles, Phase, Point, Report, grouped, mib};
+use crate::report::{Cost, Percentiles, Phase, Point, Report, grouped, mib, plural};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
 color:#222}table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.2rem .9rem;border-bottom:1px solid #ddd;\
@@ -45,10 +45,10 @@ pub(crate) fn page(report: &Report) -> String {
 fn add_phase(out: &mut String, phase: &Phase) {
     let _ = write!(
         out,
-        "<h2>{}</h2>\n<p>{} {}s in {:.2} s: <b>{}/s</b></p>\n",
+        "<h2>{}</h2>\n<p>{} {} in {:.2} s: <b>{}/s</b></p>\n",
         phase.name,
         grouped(phase.count),
-        phase.unit,
+        plural(phase.unit),
         phase.seconds,
         grouped(phase.per_second as u64)
     );

@@ -206,10 +206,10 @@ impl Phase {
     /// A few lines for the eye.
     pub(crate) fn summary(&self) -> String {
         let mut text = format!(
-            "{}: {} {}s in {:.2} s, {}/s\n",
+            "{}: {} {} in {:.2} s, {}/s\n",
             self.name,
             grouped(self.count),
-            self.unit,
+            plural(self.unit),
             self.seconds,
             grouped(self.per_second as u64)
         );
@@ -252,6 +252,14 @@ impl Phase {
     }
 }
 
+/// Several of a unit.
+pub(crate) fn plural(unit: &str) -> String {
+    match unit.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{unit}s"),
+    }
+}
+
 /// Mebibytes.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
@@ -279,6 +287,12 @@ pub(crate) fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_have_their_plural() {
+        assert_eq!(plural("message"), "messages");
+        assert_eq!(plural("delivery"), "deliveries");
+    }
 
     #[test]
     fn digits_stand_in_groups() {

@@ -234,7 +234,7 @@ fn row_cells(row: &Row) -> Vec<String> {
         _ => String::new(),
     };
     vec![
-        format!("{} ({}s)", row.title, row.unit),
+        format!("{}, each a {}", row.title, row.unit),
         both(|f| &f.per_second),
         ratio,
         both(|f| &f.cpu_ns),

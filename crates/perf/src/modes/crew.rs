@@ -161,17 +161,19 @@ impl<'a> Crew<'a> {
         let task = async move {
             let mut client = Client::connect(&uri).await?;
             open_channel(&mut client).await?;
-            if when == Subscribe::WhenTold {
-                let _ = ready.send(()).await;
-                start.wait().await;
-            }
             let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
             let no_ack = acks == Acks::Automatic;
-            subscribe(&mut client, &queues, prefetch, no_ack, &arguments).await?;
-            if when == Subscribe::AtOnce {
+            // Nobody waits for one who has said that it is ready.
+            if when == Subscribe::WhenTold {
                 let _ = ready.send(()).await;
+                drop(ready);
+                start.wait().await;
+                subscribe(&mut client, &queues, prefetch, no_ack, &arguments).await?;
+            } else {
+                subscribe(&mut client, &queues, prefetch, no_ack, &arguments).await?;
+                let _ = ready.send(()).await;
+                drop(ready);
             }
-            drop(ready);
             let consumer = Consumer {
                 link: client.into_link(),
                 meter,
