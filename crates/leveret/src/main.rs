@@ -2,8 +2,10 @@
 
 mod config;
 mod ctl;
+mod log;
 mod offline;
 mod serve;
+mod systemd;
 
 use std::process::ExitCode;
 

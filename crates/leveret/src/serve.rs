@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use node::node::Node;
 use server::config::{Addresses, Sources};
+use server::tls::Tls;
 use server::{Config, Listeners, Server};
+
+use crate::{log, systemd};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Where AMQP is served when nobody says otherwise: every address of this machine.
 fn amqp_default(port: u16) -> String {
@@ -66,6 +68,16 @@ impl Arguments {
             let key = format!("listeners.tcp.{}", index + 1);
             flags.push(("--amqp", key, address.clone()));
         }
+        if let Some(level) = &self.log_level {
+            let level = match level.as_str() {
+                "warn" => "warning",
+                "trace" => "debug",
+                level => level,
+            };
+            for key in ["log.default.level", "log.console.level"] {
+                flags.push(("--log-level", key.into(), level.into()));
+            }
+        }
         if let Some(dir) = &self.data_dir {
             flags.push(("--data-dir", "data_dir".into(), dir.clone()));
         }
@@ -82,13 +94,22 @@ impl Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let sources = arguments.sources()?;
     let config = Config::load(&sources).map_err(|errors| anyhow!("{errors}"))?;
-    let log_level = arguments.log_level.as_deref();
-    start_log(log_level.or(config.log.level.as_deref()))?;
+    let log_handle = log::start(&config.log)?;
     for note in config.notes() {
         tracing::warn!("{note}");
     }
+    let inherited = systemd::sockets();
     let listeners = Listeners {
-        amqp: addresses(&config.listen.amqp, AMQP_PORT)?,
+        inherited_amqp: inherited.amqp,
+        inherited_amqps: inherited.amqps,
+        amqp: addresses(&config.listen.amqp, Some(AMQP_PORT))?,
+        amqps: addresses(&config.listen.amqps, None)?,
+        tls: config.listen.tls.clone(),
+        tls_handshake_timeout_ms: config.listen.tls_handshake_timeout_ms,
+        login_from: config.listen.login_from(),
+        proxy_protocol: config.listen.proxy_protocol,
+        auth: config.auth(),
+        options: config.listen.options,
         http: http_addresses(&arguments.http, HTTP_PORT)?,
         metrics: http_addresses(&arguments.metrics, METRICS_PORT)?,
     };
@@ -101,7 +122,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(config.settings.clone(), &data_dir, &listeners).await?;
         announce(&server, &data_dir);
-        let reloading = reload_on_hangup(config, &sources, Arc::clone(server.node()));
+        systemd::ready();
+        let reloading = reload_on_hangup(Running {
+            config,
+            sources: &sources,
+            log: &log_handle,
+            node: Arc::clone(server.node()),
+            tls: server.tls().cloned(),
+        });
         server
             .run(async {
                 tokio::select! {
@@ -110,25 +138,31 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
                     error = reloading => tracing::error!("SIGHUP cannot be heard: {error}"),
                 }
                 tracing::info!("stopping");
+                systemd::stopping();
             })
             .await;
         Ok(())
     })
 }
 
-/// Reads the configuration again at each SIGHUP. Ends only if the system refuses signals.
-async fn reload_on_hangup(
-    mut config: Config,
-    sources: &Sources,
+/// What a reload changes.
+struct Running<'a> {
+    config: Config,
+    sources: &'a Sources,
+    log: &'a log::Handle,
     node: Arc<Node>,
-) -> std::io::Error {
+    tls: Option<Arc<Tls>>,
+}
+
+/// Reads the configuration again at each SIGHUP. Ends only if the system refuses signals.
+async fn reload_on_hangup(mut running: Running<'_>) -> std::io::Error {
     let mut hangup = match signal(SignalKind::hangup()) {
         Ok(hangup) => hangup,
         Err(error) => return error,
     };
     loop {
         hangup.recv().await;
-        let reload = match config.reload(sources) {
+        let reload = match running.config.reload(running.sources) {
             Ok(reload) => reload,
             Err(errors) => {
                 tracing::error!(
@@ -140,13 +174,17 @@ async fn reload_on_hangup(
         for key in &reload.needs_restart {
             tracing::warn!("reload: {key} changed, and needs a restart");
         }
-        node.reload(reload.config.settings.clone());
+        running.log.reload(&reload.config.log);
+        running.node.reload(reload.config.settings.clone());
+        if let Some(tls) = &running.tls {
+            tls.reload(reload.config.listen.tls.clone());
+        }
         let changed = match &reload.changed[..] {
             [] => "nothing changed".to_owned(),
             keys => format!("changed: {}", keys.join(", ")),
         };
         tracing::info!("the configuration was reloaded; {changed}");
-        config = reload.config;
+        running.config = reload.config;
     }
 }
 
@@ -182,7 +220,7 @@ fn http_addresses(wanted: &[String], port: u16) -> Result<Vec<SocketAddr>> {
     let none = wanted.iter().any(|wanted| wanted == "none");
     let wanted = wanted.to_vec();
     let by_default = wanted.is_empty();
-    let found = addresses(&Addresses { none, wanted }, port)?;
+    let found = addresses(&Addresses { none, wanted }, Some(port))?;
     for address in found.iter().filter(|_| by_default) {
         if let Err(error) = TcpListener::bind(address) {
             tracing::warn!("no HTTP on {address}, which was not asked for: {error}");
@@ -192,10 +230,11 @@ fn http_addresses(wanted: &[String], port: u16) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-fn addresses(configured: &Addresses, port: u16) -> Result<Vec<SocketAddr>> {
+/// `port` is where it is served when nobody says where; none if it is not.
+fn addresses(configured: &Addresses, port: Option<u16>) -> Result<Vec<SocketAddr>> {
     let wanted = match &configured.wanted[..] {
         _ if configured.none => Vec::new(),
-        [] => vec![amqp_default(port)],
+        [] => port.map(amqp_default).into_iter().collect(),
         wanted => wanted.to_vec(),
     };
     let mut addresses = Vec::new();
@@ -210,20 +249,4 @@ fn addresses(configured: &Addresses, port: u16) -> Result<Vec<SocketAddr>> {
         addresses.extend(found);
     }
     Ok(addresses)
-}
-
-fn start_log(level: Option<&str>) -> Result<()> {
-    let level = match level.unwrap_or("info") {
-        "warning" => "warn",
-        "critical" => "error",
-        "none" => "off",
-        level => level,
-    };
-    let filter = EnvFilter::try_new(level).with_context(|| format!("unknown log level {level}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
-    Ok(())
 }

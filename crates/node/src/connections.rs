@@ -68,6 +68,8 @@ pub struct ConnectionEntry {
     pub client_properties: FieldTable,
     /// Since when, in milliseconds since 1970.
     pub connected_at_ms: u64,
+    /// What TLS agreed on; `None` without TLS.
+    pub tls: Option<Arc<TlsFacts>>,
     /// Whether an alarm keeps it from being read: set and cleared by the connection itself.
     pub blocked: AtomicBool,
     /// What went over its socket.
@@ -141,6 +143,19 @@ impl Open {
             }
         }
     }
+}
+
+/// What TLS agreed on, in the words that are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `tlsv1.2` or `tlsv1.3`.
+    pub protocol: String,
+    /// The cipher suite.
+    pub cipher: String,
+    /// The group of the key exchange.
+    pub key_exchange: String,
+    /// The subject of the client's certificate, if it was asked for one and has one.
+    pub peer_cert_subject: Option<String>,
 }
 
 /// The node's connections.

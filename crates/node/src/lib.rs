@@ -14,6 +14,7 @@
 
 pub mod administration;
 pub mod alarms;
+pub mod attempts;
 pub mod catalog;
 pub mod connections;
 pub mod counters;
@@ -28,6 +29,7 @@ pub mod names;
 pub mod node;
 pub mod publish;
 pub mod queue_cell;
+pub mod rates;
 pub mod refusal;
 pub mod replies;
 pub mod settings;

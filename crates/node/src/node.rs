@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use broker::message::LogPosition;
 use broker::queue::ConsumerId;
@@ -18,13 +18,15 @@ use serde_json::Value;
 use storage::ReadLimit;
 
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
+use crate::attempts::Attempts;
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
 use crate::counters::Churn;
 use crate::dead_letters::Postponed;
 use crate::events::Events;
-use crate::identities::Identities;
+use crate::identities::{Authenticator, Identities};
 use crate::message_log::{MESSAGES_DIR, MessageLog, Options, Recovery, StorageError};
+use crate::rates::RateLimits;
 use crate::replies::Replies;
 use crate::settings::{LiveSettings, Settings};
 use crate::timers::Timers;
@@ -53,6 +55,10 @@ pub struct Node {
     pub settings: LiveSettings,
     /// Users and their permissions.
     pub identities: Identities,
+    /// Decides on logins if it is set; the node's own users do otherwise.
+    pub authenticator: OnceLock<Arc<dyn Authenticator>>,
+    /// Logins that were tried.
+    pub attempts: Attempts,
     /// What is kept on disk of topology and identities.
     pub catalog: Arc<Catalog>,
     /// Who is connected.
@@ -63,6 +69,8 @@ pub struct Node {
     pub alarms: Alarms,
     /// How much memory the process may hold.
     pub memory: MemoryWatermark,
+    /// Rate limits.
+    pub rates: RateLimits,
     /// When queues want to be woken.
     pub timers: Arc<Timers>,
     /// Who changes what.
@@ -140,10 +148,14 @@ impl Node {
         };
         let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings.identities);
         let memory = MemoryWatermark::new(&settings);
+        let rates = RateLimits::new(&settings.rates);
         let node = Node {
             settings: LiveSettings::new(settings),
             memory,
+            rates,
             identities,
+            authenticator: OnceLock::new(),
+            attempts: Attempts::default(),
             catalog,
             connections: Connections::default(),
             replies: Replies::default(),
@@ -294,6 +306,7 @@ impl Node {
         if watermark(&settings) != watermark(&self.settings) {
             self.memory.set(&settings);
         }
+        self.rates.set(&settings.rates);
         self.settings.replace(settings);
     }
 

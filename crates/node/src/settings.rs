@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::identities::IdentitySettings;
 use crate::message_log::Durability;
+use crate::rates::RateSettings;
 
 /// Limits and defaults of a node. Sizes are in bytes, times in the unit their name ends with.
 #[derive(Debug, Clone)]
@@ -40,6 +41,12 @@ pub struct Settings {
     pub disk_free_limit: DiskFreeLimit,
     /// Memory that waiting messages may take; `None`: a part of the machine's.
     pub message_cache_bytes: Option<u64>,
+    /// Rate limits of users and vhosts.
+    pub rates: RateSettings,
+    /// The machine's memory in bytes, where the system does not know it or should not be believed.
+    pub memory_total_bytes: Option<u64>,
+    /// SASL mechanisms that are offered; `None` is all that make sense for the client.
+    pub auth_mechanisms: Option<Vec<String>>,
     /// Part of the machine's memory at which publishers are blocked, in thousandths.
     pub memory_watermark_permille: u32,
     /// The same as a number of bytes; it goes before the part if it is set.
@@ -130,6 +137,9 @@ impl Default for Settings {
             durability: Durability::Fsync,
             disk_free_limit: DiskFreeLimit::Default,
             message_cache_bytes: None,
+            rates: RateSettings::default(),
+            memory_total_bytes: None,
+            auth_mechanisms: None,
             memory_watermark_permille: 600,
             memory_watermark_bytes: None,
         }

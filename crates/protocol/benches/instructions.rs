@@ -107,6 +107,7 @@ impl Client {
             local_port: 5672,
             loopback: true,
             external_user: None,
+            tls: None,
         };
         let mut client = Client {
             connection: Connection::new(Arc::clone(node), id, peer, NOW_MS),

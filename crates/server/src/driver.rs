@@ -6,12 +6,12 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use protocol::amqp091::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::clock::Clock;
@@ -21,6 +21,9 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// Turns of one connection before the others of its worker have theirs.
 const TURNS_MAX: usize = 8;
+
+/// How long a socket whose conversation is over has to close.
+const CLOSE_GRACE_MS: u64 = 3000;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -36,6 +39,8 @@ struct Driver<S> {
     kept_is_fresh: bool,
     timer: Pin<Box<Sleep>>,
     timer_at_ms: u64,
+    /// The conversation is over and the socket is being closed; given up when the timer fires.
+    closing: bool,
 }
 
 /// What a connection is driven over.
@@ -43,13 +48,10 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Acknowledges what was read at once, for there is no answer that would carry the acknowledgement. Many
     /// clients write in pieces with Nagle's algorithm on: their next piece waits for this, 40 ms otherwise.
     fn acknowledge_now(&self);
-}
 
-impl Socket for TcpStream {
-    fn acknowledge_now(&self) {
-        // A system that cannot is merely slower.
-        let _ = self.set_quickack(true);
-    }
+    /// Ready when what was written has left for the system: a socket that encrypts keeps some back while the
+    /// system takes no more.
+    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// Drives a connection until it is over.
@@ -62,6 +64,7 @@ pub(crate) async fn drive<S: Socket>(socket: S, connection: Connection, clock: C
         kept_is_fresh: false,
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at_ms: 0,
+        closing: false,
     };
     poll_fn(|context| driver.poll(context)).await;
 }
@@ -74,8 +77,7 @@ impl<S: Socket> Driver<S> {
             moved |= self.poll_input(context);
             moved |= self.poll_output(context);
             if self.connection.is_finished() {
-                // The socket closes as it is dropped; what could not be written is lost with the client.
-                return Pin::new(&mut self.socket).poll_shutdown(context).map(drop);
+                return self.poll_close(context);
             }
             if !moved {
                 return Poll::Pending;
@@ -83,6 +85,19 @@ impl<S: Socket> Driver<S> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The socket closes as it is dropped; what could not be written by then is lost with the client. TLS has a
+    /// last word to say, for which the client's system may have no room.
+    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.closing {
+            self.closing = true;
+            self.set_timer(self.clock.now_ms() + CLOSE_GRACE_MS);
+        }
+        if Pin::new(&mut self.socket).poll_shutdown(context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.timer.as_mut().poll(context)
     }
 
     fn poll_mailbox(&mut self, context: &mut Context<'_>) -> bool {
@@ -177,6 +192,10 @@ impl<S: Socket> Driver<S> {
         loop {
             let writable = self.connection.writable();
             if writable.is_empty() {
+                if let Poll::Ready(Err(_)) = self.socket.poll_sent(context) {
+                    self.connection.hang_up(self.clock.now_ms());
+                    return true;
+                }
                 return moved;
             }
             match Pin::new(&mut self.socket).poll_write(context, writable) {

@@ -4,6 +4,7 @@
 //! single-threaded runtime; a connection lives on one worker for good, driven by [`driver`], which does no more
 //! than move bytes between the socket and the protocol's state machine.
 
+pub mod auth;
 mod clock;
 pub mod config;
 pub mod control;
@@ -11,9 +12,13 @@ mod driver;
 mod host;
 mod http;
 mod memory;
+mod proxy;
 mod server;
+mod sockets;
+pub mod tls;
 mod workers;
 
 pub use clock::Clock;
 pub use config::Config;
 pub use server::{Listeners, Server, StartError};
+pub use sockets::SocketOptions;

@@ -14,7 +14,8 @@ pub(crate) fn check(node: &Node) {
 
 /// Bytes of memory that this process may hold before publishers are blocked.
 pub(crate) fn limit_bytes(node: &Node) -> Option<u64> {
-    total_bytes().map(|total_bytes| node.memory.limit_bytes(total_bytes))
+    let total_bytes = node.settings.memory_total_bytes.or_else(total_bytes);
+    total_bytes.map(|total_bytes| node.memory.limit_bytes(total_bytes))
 }
 
 /// Bytes of memory the machine, or the control group around us, has.

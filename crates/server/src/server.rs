@@ -14,11 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::auth::{AuthError, AuthOptions, Authorities};
 use crate::clock::Clock;
 use crate::control;
 use crate::host;
 use crate::http::{self, HttpService, Site};
 use crate::memory;
+use crate::sockets::{Door, SocketOptions};
+use crate::tls::{LoginFrom, Tls, TlsError, TlsOptions};
 use crate::workers::Workers;
 
 /// How long clients have to answer `connection.close` at a shutdown.
@@ -26,6 +29,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// How often the process's memory is looked at.
 const MEMORY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often certificates' files are looked at.
+const CERTIFICATE_WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Pause after an accept failed, when file handles ran out for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -39,6 +45,24 @@ pub struct Listeners {
     pub http: Vec<SocketAddr>,
     /// The metrics that Prometheus reads, `127.0.0.1:15692` for example.
     pub metrics: Vec<SocketAddr>,
+    /// AMQP over TLS.
+    pub amqps: Vec<SocketAddr>,
+    /// Sockets that somebody else listens on for us, in place of `amqp`.
+    pub inherited_amqp: Vec<Arc<std::net::TcpListener>>,
+    /// The same, in place of `amqps`.
+    pub inherited_amqps: Vec<Arc<std::net::TcpListener>>,
+    /// The certificate and its kin of `amqps`.
+    pub tls: TlsOptions,
+    /// How long TLS's handshake may take, in milliseconds.
+    pub tls_handshake_timeout_ms: u64,
+    /// Where a client's certificate names its user.
+    pub login_from: LoginFrom,
+    /// Whether AMQP connections begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Who is asked when somebody logs in.
+    pub auth: AuthOptions,
+    /// Options of accepted sockets.
+    pub options: SocketOptions,
 }
 
 /// Why a broker did not start.
@@ -55,6 +79,12 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// Logins cannot be decided as told.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The control socket cannot be made.
     #[error("cannot make the control socket in {}: {error}", data_dir.display())]
     Control {
@@ -76,6 +106,10 @@ pub struct Server {
     http: HttpService,
     http_addresses: Vec<SocketAddr>,
     amqp: Vec<TcpListener>,
+    amqps: Vec<TcpListener>,
+    /// How plain connections are made ready, and how those over TLS.
+    doors: [Arc<Door>; 2],
+    tls: Option<Arc<Tls>>,
     control: control::Listener,
     broker: Arc<control::Broker>,
 }
@@ -89,19 +123,27 @@ impl Server {
     ) -> Result<Server, StartError> {
         let clock = Clock::start();
         let node = Node::open(settings, data_dir, clock.now_ms())?;
+        Authorities::install(&node, &listeners.auth)?;
         // The data directory is ours from here on.
         let control = control::Listener::bind(data_dir).map_err(|error| StartError::Control {
             data_dir: data_dir.to_owned(),
             error,
         })?;
-        let mut amqp = Vec::new();
-        for address in &listeners.amqp {
-            let listening = TcpListener::bind(address).await;
-            amqp.push(listening.map_err(|error| StartError::Listen {
-                address: address.to_string(),
-                error,
-            })?);
-        }
+        let serves_tls = !(listeners.amqps.is_empty() && listeners.inherited_amqps.is_empty());
+        let tls = match serves_tls {
+            false => None,
+            true => Some(Tls::load("AMQP", listeners.tls.clone())?),
+        };
+        let amqp = listen(
+            &listeners.amqp,
+            &listeners.inherited_amqp,
+            &listeners.options,
+        )?;
+        let amqps = listen(
+            &listeners.amqps,
+            &listeners.inherited_amqps,
+            &listeners.options,
+        )?;
         let http = bind_http(&listeners.http)?;
         let metrics = bind_http(&listeners.metrics)?;
         let count = std::thread::available_parallelism()?.get();
@@ -140,6 +182,9 @@ impl Server {
             http,
             http_addresses,
             amqp,
+            amqps,
+            doors: [None, tls.clone()].map(|tls| Arc::new(Door::new(listeners, tls))),
+            tls,
             control,
             broker,
         })
@@ -155,6 +200,16 @@ impl Server {
         &self.http_addresses
     }
 
+    /// Where AMQP over TLS is served.
+    pub fn amqps_addresses(&self) -> Vec<SocketAddr> {
+        local_addresses(&self.amqps)
+    }
+
+    /// TLS of AMQP, if it is served: for those who exchange certificates, and who watch them end.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
+    }
+
     /// The node behind the sockets.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
@@ -162,23 +217,31 @@ impl Server {
 
     /// Serves until `stop` is ready, then closes clients with 320 and flushes what is on its way to disk.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        let amqp = std::mem::take(&mut self.amqp);
+        let (amqp, amqps) = (
+            std::mem::take(&mut self.amqp),
+            std::mem::take(&mut self.amqps),
+        );
         {
-            let accepting = amqp.iter().map(|listener| self.accept(listener));
-            let accepting = std::pin::pin!(join_all(accepting.collect()));
+            let [plain, tls] = &self.doors;
+            let plain = amqp.iter().map(|listener| self.accept(listener, plain));
+            let tls = amqps.iter().map(|listener| self.accept(listener, tls));
+            // What follows is watched for as long as the broker runs, listeners or not.
+            let accepting: Vec<_> = plain.chain(tls).collect();
+            let accepting = std::pin::pin!(join_all(accepting));
             tokio::select! {
                 () = stop => {}
                 () = accepting => {}
                 () = self.run_timers() => {}
                 () = self.watch_memory() => {}
+                () = self.watch_certificates() => {}
                 () = self.control.serve(&self.broker) => {}
             }
         }
-        drop(amqp);
+        drop((amqp, amqps));
         self.shut_down().await;
     }
 
-    async fn accept(&self, listener: &TcpListener) {
+    async fn accept(&self, listener: &TcpListener, door: &Arc<Door>) {
         loop {
             let (socket, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -197,7 +260,7 @@ impl Server {
                 continue;
             };
             match socket.into_std() {
-                Ok(socket) => self.workers.give(id, socket, peer),
+                Ok(socket) => self.workers.give(id, socket, peer, door),
                 Err(_) => self.node.connections.leave(id),
             }
         }
@@ -228,6 +291,17 @@ impl Server {
             tokio::select! {
                 () = sleep(MEMORY_WATCH_INTERVAL) => {}
                 () = self.node.memory.changed() => {}
+            }
+        }
+    }
+
+    /// Files are looked at rather than watched by the system: links that are exchanged, and file systems that tell
+    /// nothing, are seen too.
+    async fn watch_certificates(&self) {
+        loop {
+            sleep(CERTIFICATE_WATCH_INTERVAL).await;
+            if let Some(tls) = &self.tls {
+                tls.check_files();
             }
         }
     }
@@ -284,6 +358,30 @@ fn listening(amqp: &[SocketAddr], http: &[SocketAddr], metrics: &[SocketAddr]) -
     .concat()
 }
 
+fn listen(
+    addresses: &[SocketAddr],
+    inherited: &[Arc<std::net::TcpListener>],
+    options: &SocketOptions,
+) -> Result<Vec<TcpListener>, StartError> {
+    if inherited.is_empty() {
+        let listening = addresses.iter().map(|address| {
+            options
+                .listen(*address)
+                .map_err(|error| StartError::Listen {
+                    address: address.to_string(),
+                    error,
+                })
+        });
+        return listening.collect();
+    }
+    let taken = inherited.iter().map(|listener| {
+        let listener = listener.try_clone()?;
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(listener)?)
+    });
+    taken.collect()
+}
+
 fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     let addresses = listeners
         .iter()
@@ -291,16 +389,12 @@ fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     addresses.collect()
 }
 
-/// Waits for all; listeners never end, so in practice for none.
+/// Drives all. Never ready: listeners do not end, and a broker without one serves its control socket.
 async fn join_all<F: Future<Output = ()>>(futures: Vec<F>) {
     let mut pinned: Vec<_> = futures.into_iter().map(Box::pin).collect();
     std::future::poll_fn(|context| {
         pinned.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        if pinned.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
+        std::task::Poll::<()>::Pending
     })
     .await;
 }

@@ -8,18 +8,20 @@ use std::thread::JoinHandle;
 
 use node::connections::ConnectionId;
 use node::node::Node;
-use protocol::amqp091::{Connection, Peer};
+use protocol::amqp091::Connection;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use crate::clock::Clock;
 use crate::driver::drive;
+use crate::sockets::{Door, Ready};
 
 /// A socket on its way to its worker. There are no more of these than connections are admitted.
 struct Accepted {
     id: ConnectionId,
     socket: TcpStream,
     peer: SocketAddr,
+    door: Arc<Door>,
 }
 
 struct Worker {
@@ -41,14 +43,26 @@ impl Workers {
     }
 
     /// Gives a socket to the worker with the fewest connections.
-    pub(crate) fn give(&self, id: ConnectionId, socket: TcpStream, peer: SocketAddr) {
+    pub(crate) fn give(
+        &self,
+        id: ConnectionId,
+        socket: TcpStream,
+        peer: SocketAddr,
+        door: &Arc<Door>,
+    ) {
         let load = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
         if let Some(worker) = self.0.iter().min_by_key(load)
             && let Some(accepted) = &worker.accepted
         {
             worker.connections.fetch_add(1, Ordering::Relaxed);
             // A worker that is gone takes the process with it; the socket is dropped.
-            let _ = accepted.send(Accepted { id, socket, peer });
+            let door = Arc::clone(door);
+            let _ = accepted.send(Accepted {
+                id,
+                socket,
+                peer,
+                door,
+            });
         }
     }
 
@@ -92,35 +106,34 @@ async fn accept_all(
     clock: Clock,
     connections: Arc<AtomicUsize>,
 ) {
-    while let Some(Accepted { id, socket, peer }) = accepted.recv().await {
+    while let Some(accepted) = accepted.recv().await {
         let (node, connections) = (Arc::clone(&node), Arc::clone(&connections));
         tokio::task::spawn_local(async move {
-            match prepare(socket, peer) {
-                Ok((socket, peer)) => {
-                    let connection = Connection::new(node, id, peer, clock.now_ms());
-                    drive(socket, connection, clock).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%peer, "a socket was lost as it was accepted: {error}");
-                    node.connections.leave(id);
-                }
-            }
+            serve(accepted, node, clock).await;
             connections.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
-fn prepare(socket: TcpStream, peer: SocketAddr) -> io::Result<(tokio::net::TcpStream, Peer)> {
-    let local = socket.local_addr()?;
-    let socket = tokio::net::TcpStream::from_std(socket)?;
-    socket.set_nodelay(true)?;
-    let peer = Peer {
-        host: peer.ip().to_canonical().to_string(),
-        port: peer.port(),
-        local_host: local.ip().to_canonical().to_string(),
-        local_port: local.port(),
-        loopback: peer.ip().to_canonical().is_loopback(),
-        external_user: None,
-    };
-    Ok((socket, peer))
+async fn serve(accepted: Accepted, node: Arc<Node>, clock: Clock) {
+    let Accepted {
+        id,
+        socket,
+        peer,
+        door,
+    } = accepted;
+    match door.open(socket, peer).await {
+        Ok(Ready::Plain(socket, peer)) => {
+            let connection = Connection::new(node, id, peer, clock.now_ms());
+            drive(socket, connection, clock).await;
+        }
+        Ok(Ready::Tls(socket, peer)) => {
+            let connection = Connection::new(node, id, peer, clock.now_ms());
+            drive(socket, connection, clock).await;
+        }
+        Err(error) => {
+            tracing::warn!(%peer, "a connection was not made: {error}");
+            node.connections.leave(id);
+        }
+    }
 }

@@ -17,5 +17,6 @@ mod lists;
 mod offline;
 mod permissions;
 mod restart;
+mod serving;
 mod start;
 mod stop;

@@ -5,6 +5,7 @@
 //! themselves (the node's), back ends other than this one, and closing the connections of a user who was
 //! deleted, which whoever deletes asks of the node.
 
+mod authority;
 mod change;
 mod limits;
 #[cfg(test)]
@@ -22,6 +23,10 @@ use metadata::topology::Name;
 use parking_lot::RwLock;
 
 use crate::catalog::{Catalog, Stored};
+
+pub use authority::{
+    AuthenticatedUser, Authenticator, Grants, LoginFuture, LoginOutcome, LoginRequest,
+};
 
 /// What a broker that was never told anything starts with, and who may log in from where.
 #[derive(Debug, Clone)]
@@ -74,27 +79,6 @@ struct TopicAccess {
     read: Pattern,
 }
 
-/// Who has logged in.
-#[derive(Debug, Clone)]
-pub struct AuthenticatedUser(Arc<User>);
-
-impl AuthenticatedUser {
-    /// The login name.
-    pub fn name(&self) -> &Name {
-        &self.0.name
-    }
-
-    /// Whether the user carried a tag when logging in.
-    pub fn has_tag(&self, tag: &str) -> bool {
-        self.0.has_tag(tag)
-    }
-
-    /// The tags the user carried when logging in.
-    pub fn tags(&self) -> &[String] {
-        &self.0.tags
-    }
-}
-
 /// Why a login is refused. The text is RabbitMQ's, for the log: the client is told less.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthFailure {
@@ -107,6 +91,14 @@ pub enum AuthFailure {
          authN backend"
     )]
     BlankPassword(String),
+    /// An authority beside the node's own users says no, or cannot be asked.
+    #[error("user '{user}' - {reason}")]
+    Refused {
+        /// The name that was given.
+        user: String,
+        /// Why.
+        reason: String,
+    },
     /// The right password from the wrong place.
     #[error("user '{0}' can only connect via localhost")]
     LoopbackOnly(String),
@@ -220,6 +212,11 @@ impl Identities {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Moves the generation: an authority beside the node's own users has changed its mind.
+    pub fn forget_answers(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Checks a password.
     ///
     /// # Errors
@@ -267,7 +264,7 @@ impl Identities {
         if !peer_is_loopback && self.loopback_users.iter().any(|name| **name == *user.name) {
             return Err(AuthFailure::LoopbackOnly(user.name.to_string()));
         }
-        Ok(AuthenticatedUser(user))
+        Ok(AuthenticatedUser::own(user))
     }
 
     /// Whether the user may enter the vhost.

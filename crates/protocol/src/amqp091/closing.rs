@@ -1,5 +1,8 @@
 //! The end of a connection, from either side, and the methods of channel 0 while it is open.
 
+use std::sync::Arc;
+
+use node::identities::{LoginOutcome, LoginRequest};
 use wire::amqp091::frame::{Frame, FrameKind, encode_method};
 use wire::amqp091::method::{ConnectionClose, Method};
 use wire::amqp091::reply_code::ReplyCode;
@@ -61,10 +64,8 @@ impl Connection {
                 self.answer_close(now_ms);
                 Ok(())
             }
-            // RabbitMQ re-checks the credentials with the authentication backend; the internal one has no
-            // tokens that expire, so there is nothing that the new secret could change.
-            Method::ConnectionUpdateSecret(_) => {
-                encode_method(self.output.buffer(), 0, &Method::ConnectionUpdateSecretOk);
+            Method::ConnectionUpdateSecret(update) => {
+                self.handle_update_secret(update.new_secret);
                 Ok(())
             }
             method => {
@@ -72,5 +73,45 @@ impl Connection {
                 Err(Fault::connection(ReplyCode::ChannelError, text).blame(method.id()))
             }
         }
+    }
+
+    /// A new token for the one that the client logged in with. The node's own users have none: there is nothing
+    /// that the new secret could change.
+    fn handle_update_secret(&mut self, secret: &[u8]) {
+        let Phase::Open(session) = &self.phase else {
+            return;
+        };
+        match self.node.authenticator.get() {
+            Some(authenticator) if !session.user.is_own() => {
+                // Of two that come quickly, the later one counts.
+                self.login = Some(Arc::clone(authenticator).log_in(LoginRequest {
+                    user: session.user.name().to_string(),
+                    password: secret.to_vec(),
+                    peer_is_loopback: self.peer.loopback,
+                }));
+            }
+            _ => encode_method(self.output.buffer(), 0, &Method::ConnectionUpdateSecretOk),
+        }
+    }
+
+    pub(crate) fn conclude_refresh(&mut self, now_ms: u64, outcome: LoginOutcome) {
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        let reason = match outcome {
+            Ok(user) if user.name() == session.user.name() => {
+                session.user = user;
+                // Whatever was looked up under the old secret is looked up again.
+                self.node.identities.forget_answers();
+                encode_method(self.output.buffer(), 0, &Method::ConnectionUpdateSecretOk);
+                return;
+            }
+            Ok(_) => "Not allowed to change username on refreshed token".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        tracing::warn!(connection = %self.peer.name(), "closing: the new secret is refused: {reason}");
+        let text = "NOT_ALLOWED - New secret was refused by one of the backends";
+        // connection.update-secret
+        self.close_with(now_ms, ReplyCode::NotAllowed.code(), text, (10, 70));
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use node::catalog::Ticket;
-use node::connections::ConnectionId;
+use node::connections::{ConnectionId, TlsFacts};
 use node::counters::{count, grow};
+use node::identities::{LoginFuture, LoginOutcome};
 use node::mailbox::{Event, Mailbox};
 use node::node::Node;
 use wire::amqp091::frame::{Frame, FrameKind, decode_frame, encode_heartbeat, encode_method};
@@ -19,7 +20,7 @@ use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
 use super::limits::{
     BATCH_BYTES_MAX, BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS, HANDSHAKE_FRAME_BYTES_MAX,
-    OUTPUT_BYTES_HIGH,
+    METERED_MESSAGES_MAX, OUTPUT_BYTES_HIGH,
 };
 use super::methods::{Session, not_a_method};
 use super::output::{Output, Promise};
@@ -41,6 +42,8 @@ pub struct Peer {
     /// Who the client proved to be before the conversation began, by its certificate for example. The mechanism
     /// EXTERNAL is offered to such a client, and logs it in under this name.
     pub external_user: Option<String>,
+    /// What TLS agreed on; `None` without TLS.
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 impl Peer {
@@ -133,6 +136,12 @@ pub struct Connection {
     blocked_said: bool,
     /// What wake-ups were asked for last.
     awaited: Promise,
+    /// An authority is being asked, for a login or because of a new secret.
+    pub(crate) login: Option<LoginFuture>,
+    /// A rate limit is exceeded: nothing is read until then.
+    throttled_until_ms: Option<u64>,
+    /// What it decided.
+    decided: Option<LoginOutcome>,
 }
 
 impl Connection {
@@ -160,6 +169,9 @@ impl Connection {
             linger_until_ms: None,
             blocked_said: false,
             awaited: Promise::NONE,
+            login: None,
+            throttled_until_ms: None,
+            decided: None,
         }
     }
 
@@ -169,6 +181,7 @@ impl Connection {
         !matches!(self.phase, Phase::Closed)
             && (!self.is_blocked() || self.waiting_bytes < BLOCKED_INPUT_BYTES_MAX)
             && self.output.len() < OUTPUT_BYTES_HIGH
+            && self.throttled_until_ms.is_none()
             && !self.is_delaying()
             && !self.waits_for_room()
     }
@@ -229,8 +242,15 @@ impl Connection {
         }
     }
 
-    /// Ready when the mailbox has something: call [`Connection::handle_wake`] then.
-    pub fn poll_wake(&self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the mailbox has something, or an authority has decided: call [`Connection::handle_wake`] then.
+    pub fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(login) = &mut self.login
+            && let Poll::Ready(decided) = login.as_mut().poll(context)
+        {
+            self.login = None;
+            self.decided = Some(decided);
+            return Poll::Ready(());
+        }
         self.mailbox.poll_signalled(context)
     }
 
@@ -247,7 +267,10 @@ impl Connection {
             let rest = input.get(used..).unwrap_or_default();
             match self.handle_next(now_ms, rest) {
                 Ok(0) => break,
-                Ok(count) => used += count,
+                Ok(count) => {
+                    used += count;
+                    self.meter_early(now_ms);
+                }
                 Err(fault) => {
                     self.raise(now_ms, &fault);
                     // What follows a fault is read under the new phase, if at all.
@@ -267,6 +290,7 @@ impl Connection {
             grow(&traffic.received, 1);
         }
         self.waiting_bytes = input.len().saturating_sub(used);
+        self.meter(now_ms);
         self.flush(now_ms);
         self.note_hold_up(now_ms);
         used
@@ -406,6 +430,32 @@ impl Connection {
         }
     }
 
+    /// Counts what was published against the rate limits: over one of them, nothing is read for a while.
+    fn meter(&mut self, now_ms: u64) {
+        let Phase::Open(session) = &mut self.phase else {
+            return;
+        };
+        let (messages, bytes) = std::mem::take(&mut session.metered);
+        let charged = session
+            .meters
+            .iter()
+            .map(|meter| meter.charge(now_ms, messages, bytes));
+        let wait_ms = charged.max().unwrap_or(0);
+        if 0 < wait_ms && !self.leaving {
+            self.throttled_until_ms = Some(now_ms + wait_ms);
+        }
+    }
+
+    /// A read may hold a thousand times what the limits allow: whoever has any is looked at more often.
+    fn meter_early(&mut self, now_ms: u64) {
+        if let Phase::Open(session) = &self.phase
+            && !session.meters.is_empty()
+            && METERED_MESSAGES_MAX <= session.metered.0
+        {
+            self.meter(now_ms);
+        }
+    }
+
     /// Gives the batch to the queues.
     fn flush(&mut self, now_ms: u64) {
         if let Phase::Open(session) = &mut self.phase {
@@ -456,6 +506,9 @@ impl Connection {
 
     /// The mailbox has something, or output was held back and may go now.
     pub fn handle_wake(&mut self, now_ms: u64) {
+        if let Some(decided) = self.decided.take() {
+            self.handle_login(now_ms, decided);
+        }
         for event in self.mailbox.take_events() {
             self.handle_event(now_ms, event);
         }
@@ -568,7 +621,15 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.phase {
             Phase::Handshake(handshake) => Some(handshake.timeout_ms()),
-            Phase::Open(_) => self.heartbeat.next_ms(!self.wants_input()),
+            Phase::Open(session) => {
+                let heartbeat = self.heartbeat.next_ms(!self.wants_input());
+                let expiry = session.user.expires_at_ms();
+                // Whichever comes first; none is later than any.
+                [heartbeat, expiry, self.throttled_until_ms]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
             Phase::Closing { until_ms } | Phase::Lingering { until_ms } => Some(*until_ms),
             Phase::Closed => self.linger_until_ms.filter(|_| !self.output.is_empty()),
         }
@@ -576,6 +637,12 @@ impl Connection {
 
     /// [`Connection::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now_ms: u64) {
+        if self
+            .throttled_until_ms
+            .is_some_and(|until_ms| until_ms <= now_ms)
+        {
+            self.throttled_until_ms = None;
+        }
         self.note_hold_up(now_ms);
         match &self.phase {
             Phase::Handshake(handshake) if handshake.timeout_ms() <= now_ms => {
@@ -590,6 +657,17 @@ impl Connection {
                     .is_some_and(|until_ms| until_ms <= now_ms) =>
             {
                 self.hang_up(now_ms);
+            }
+            Phase::Open(session)
+                if session
+                    .user
+                    .expires_at_ms()
+                    .is_some_and(|expiry_ms| expiry_ms <= now_ms) =>
+            {
+                let user = Arc::clone(session.user.name());
+                tracing::warn!(connection = %self.peer.name(), %user, "closing: credential has expired");
+                let text = "CONNECTION_FORCED - credential expired";
+                self.close_with(now_ms, ReplyCode::ConnectionForced.code(), text, (0, 0));
             }
             Phase::Open(_) => {
                 if self.heartbeat.is_dead(now_ms) && !self.held_up {

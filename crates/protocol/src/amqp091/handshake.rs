@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use node::connections::{ConnectionEntry, ConnectionLimits, LimitReached};
 use node::counters::count;
-use node::identities::{AuthFailure, AuthenticatedUser};
+use node::identities::{AuthFailure, AuthenticatedUser, LoginOutcome, LoginRequest};
+use node::rates::Meter;
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{FRAME_BYTES_MIN, Frame, FrameKind, encode_method};
 use wire::amqp091::method::{
@@ -33,13 +34,22 @@ use super::server_properties::server_properties;
 /// Header of AMQP 0-9, which RabbitMQ serves as 0-9-1.
 const PROTOCOL_HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
+/// All mechanisms, in the order in which they are offered.
+const MECHANISMS: [&str; 4] = ["PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"];
+
 enum Step {
     Header,
     StartOk,
     TuneOk(AuthenticatedUser),
     Open(AuthenticatedUser),
-    /// A login was refused and the client would not understand a close: silence, then the end.
-    Refused,
+    /// An authority is being asked: [`Connection::handle_wake`] goes on from here.
+    Authenticating {
+        mechanism: String,
+        name: String,
+    },
+    /// A login was refused: silence, so that passwords cannot be tried quickly, then a close with this text, or
+    /// just the end if the client would not understand one.
+    Refused(Option<String>),
 }
 
 /// How far the handshake is.
@@ -62,9 +72,9 @@ impl Handshake {
         matches!(self.step, Step::Header)
     }
 
-    /// Whether the client is kept waiting for a refused login.
+    /// Whether the client is kept waiting for its login.
     pub(crate) fn is_delaying(&self) -> bool {
-        matches!(self.step, Step::Refused)
+        matches!(self.step, Step::Refused(_) | Step::Authenticating { .. })
     }
 
     /// When the connection is dropped if nothing else happens.
@@ -87,14 +97,20 @@ impl Connection {
     }
 
     pub(crate) fn handle_handshake_timeout(&mut self, now_ms: u64) {
-        if !self.is_delaying_login() {
-            tracing::warn!(connection = %self.peer.name(), "closing: handshake timeout");
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return;
+        };
+        match &mut handshake.step {
+            Step::Refused(None) => self.hang_up(now_ms),
+            Step::Refused(text) => {
+                let text = text.take().unwrap_or_default();
+                self.close_with(now_ms, ReplyCode::AccessRefused.code(), &text, (0, 0));
+            }
+            _ => {
+                tracing::warn!(connection = %self.peer.name(), "closing: handshake timeout");
+                self.hang_up(now_ms);
+            }
         }
-        self.hang_up(now_ms);
-    }
-
-    fn is_delaying_login(&self) -> bool {
-        matches!(&self.phase, Phase::Handshake(handshake) if handshake.is_delaying())
     }
 
     /// The first 8 bytes. A wrong header is answered with ours, and the socket is closed (AMQP 0-9-1, 4.2.2).
@@ -113,13 +129,11 @@ impl Connection {
         }
         let properties = server_properties(&self.node.settings.cluster_name).encode();
         let properties = Table::validate(&properties).expect("we encoded it");
-        let mut mechanisms = String::from("PLAIN AMQPLAIN");
-        if self.node.settings.anonymous_login.is_some() {
-            mechanisms.push_str(" ANONYMOUS");
-        }
-        if self.peer.external_user.is_some() {
-            mechanisms.push_str(" EXTERNAL");
-        }
+        let mechanisms: Vec<&str> = MECHANISMS
+            .into_iter()
+            .filter(|mechanism| self.offers(mechanism))
+            .collect();
+        let mechanisms = mechanisms.join(" ");
         let start = ConnectionStart {
             version_major: 0,
             version_minor: 9,
@@ -130,6 +144,17 @@ impl Connection {
         encode_method(self.output.buffer(), 0, &Method::ConnectionStart(start));
         self.step(Step::StartOk);
         Ok(PROTOCOL_HEADER.len())
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        let settings = &self.node.settings;
+        let configured = settings.auth_mechanisms.as_ref();
+        configured.is_none_or(|names| names.iter().any(|name| name == mechanism))
+            && match mechanism {
+                "ANONYMOUS" => settings.anonymous_login.is_some(),
+                "EXTERNAL" => self.peer.external_user.is_some(),
+                _ => true,
+            }
     }
 
     pub(crate) fn handle_handshake_frame(
@@ -182,18 +207,55 @@ impl Connection {
             understands_cancel: has_capability(start_ok, "consumer_cancel_notify"),
             understands_auth_failure: has_capability(start_ok, "authentication_failure_close"),
         };
-        let identities = &self.node.identities;
-        let (name, login) = match self.read_login(start_ok)? {
+        let mechanism = start_ok.mechanism;
+        let peer_is_loopback = self.peer.loopback;
+        let (name, outcome) = match self.read_login(start_ok)? {
             Login::Password(name, password) => {
-                let login = identities.authenticate(&name, &password, self.peer.loopback);
-                (name, login)
+                if let Some(authenticator) = self.node.authenticator.get() {
+                    let request = LoginRequest {
+                        user: name.clone(),
+                        password,
+                        peer_is_loopback,
+                    };
+                    self.login = Some(Arc::clone(authenticator).log_in(request));
+                    let mechanism = mechanism.to_owned();
+                    self.step(Step::Authenticating { mechanism, name });
+                    return Ok(());
+                }
+                let identities = &self.node.identities;
+                let outcome = identities.authenticate(&name, &password, peer_is_loopback);
+                (name, outcome)
             }
             Login::External(name) => {
-                let login = identities.authenticate_external(&name, self.peer.loopback);
-                (name, login)
+                let identities = &self.node.identities;
+                let outcome = identities.authenticate_external(&name, peer_is_loopback);
+                (name, outcome)
             }
         };
-        match login {
+        self.conclude_login(now_ms, &name, mechanism, outcome);
+        Ok(())
+    }
+
+    /// What an authority decided, on a login or on a new secret.
+    pub(crate) fn handle_login(&mut self, now_ms: u64, outcome: LoginOutcome) {
+        match &mut self.phase {
+            Phase::Handshake(handshake) => {
+                let step = std::mem::replace(&mut handshake.step, Step::Refused(None));
+                if let Step::Authenticating { mechanism, name } = step {
+                    self.conclude_login(now_ms, &name, &mechanism, outcome);
+                }
+            }
+            Phase::Open(_) => self.conclude_refresh(now_ms, outcome),
+            _ => {}
+        }
+    }
+
+    fn conclude_login(&mut self, now_ms: u64, name: &str, mechanism: &str, outcome: LoginOutcome) {
+        let counted = outcome.as_ref().map_or(name, |user| user.name());
+        self.node
+            .attempts
+            .count("amqp091", &self.peer.host, counted, outcome.is_ok());
+        match outcome {
             Ok(user) => {
                 count(&self.node.churn.logins_succeeded);
                 let settings = &self.node.settings;
@@ -207,10 +269,9 @@ impl Connection {
             }
             Err(failure) => {
                 count(&self.node.churn.logins_failed);
-                self.refuse_login(now_ms, &name, start_ok.mechanism, &failure);
+                self.refuse_login(now_ms, name, mechanism, &failure);
             }
         }
-        Ok(())
     }
 
     fn read_login(&self, start_ok: &ConnectionStartOk<'_>) -> Result<Login, Fault> {
@@ -218,6 +279,10 @@ impl Connection {
             let text = format!("invalid {mechanism} response");
             Fault::connection(ReplyCode::SyntaxError, text)
         };
+        if !self.offers(start_ok.mechanism) {
+            let text = format!("unknown authentication mechanism '{}'", start_ok.mechanism);
+            return Err(Fault::connection(ReplyCode::NotAllowed, text));
+        }
         if let ("EXTERNAL", Some(name)) = (start_ok.mechanism, &self.peer.external_user) {
             return Ok(Login::External(name.clone()));
         }
@@ -239,21 +304,19 @@ impl Connection {
     }
 
     /// RabbitMQ says 403 only to clients that announced `authentication_failure_close`; others see the socket
-    /// close, a little later so that passwords cannot be tried quickly.
+    /// close. Both a little later, so that passwords cannot be tried quickly.
     fn refuse_login(&mut self, now_ms: u64, name: &str, mechanism: &str, failure: &AuthFailure) {
         tracing::warn!(connection = %self.peer.name(), user = name, "login refused: {failure}");
-        if self.client.understands_auth_failure {
-            let text = format!(
+        let text = self.client.understands_auth_failure.then(|| {
+            format!(
                 "ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. \
                  For details see the broker logfile."
-            );
-            self.close_with(now_ms, ReplyCode::AccessRefused.code(), &text, (0, 0));
-        } else {
-            self.phase = Phase::Handshake(Handshake {
-                step: Step::Refused,
-                timeout_ms: now_ms + LOGIN_REFUSED_DELAY_MS,
-            });
-        }
+            )
+        });
+        self.phase = Phase::Handshake(Handshake {
+            step: Step::Refused(text),
+            timeout_ms: now_ms + LOGIN_REFUSED_DELAY_MS,
+        });
     }
 
     fn handle_tune_ok(
@@ -285,6 +348,33 @@ impl Connection {
         Ok(())
     }
 
+    fn user_provided_name(&self) -> Option<String> {
+        match self.client.properties.find("connection_name") {
+            Some(FieldValue::LongStr(name)) => Some(String::from_utf8_lossy(name).into_owned()),
+            _ => None,
+        }
+    }
+
+    /// The rate limits of user and vhost, if they let one more connection be opened now.
+    fn meters_of(
+        &self,
+        now_ms: u64,
+        user: &AuthenticatedUser,
+        vhost: &str,
+    ) -> Result<Vec<Arc<Meter>>, Fault> {
+        let rates = &self.node.rates;
+        let meters = [rates.user(user.name()), rates.vhost(vhost)];
+        let meters: Vec<_> = meters.into_iter().flatten().collect();
+        if meters.iter().all(|meter| meter.admit_connection(now_ms)) {
+            return Ok(meters);
+        }
+        let text = format!(
+            "access to vhost '{vhost}' refused for user '{}': connection rate limit is reached",
+            user.name()
+        );
+        Err(Fault::connection(ReplyCode::NotAllowed, text))
+    }
+
     fn handle_open(
         &mut self,
         now_ms: u64,
@@ -304,22 +394,18 @@ impl Connection {
         connections
             .check_limits(vhost, user.name(), limits)
             .map_err(at_limit)?;
-        if !self.node.identities.may_enter(user.name(), vhost) {
+        if !self.node.identities.admits(&user, vhost) {
             let text = format!(
                 "access to vhost '{vhost}' refused for user '{}'",
                 user.name()
             );
             return Err(not_allowed(text));
         }
-        let name = self.client.properties.find("connection_name");
-        let user_provided_name = match name {
-            Some(FieldValue::LongStr(name)) => Some(String::from_utf8_lossy(name).into_owned()),
-            _ => None,
-        };
+        let meters = self.meters_of(now_ms, &user, vhost)?;
         let entry = Arc::new(ConnectionEntry {
             id: self.id,
             name: self.peer.name().into(),
-            user_provided_name,
+            user_provided_name: self.user_provided_name(),
             local_host: self.peer.local_host.clone(),
             local_port: self.peer.local_port,
             auth_mechanism: std::mem::take(&mut self.client.mechanism),
@@ -332,6 +418,7 @@ impl Connection {
             channel_max: self.tuned.channel_max,
             client_properties: std::mem::take(&mut self.client.properties),
             connected_at_ms: now_ms,
+            tls: self.peer.tls.clone(),
             blocked: Default::default(),
             traffic: Default::default(),
             channels: Default::default(),
@@ -345,12 +432,14 @@ impl Connection {
             .node
             .vhost(vhost)
             .is_some_and(|now| Arc::ptr_eq(&now, &found))
-            || self.node.identities.user(user.name()).is_none()
+            || (user.is_own() && self.node.identities.user(user.name()).is_none())
         {
             return Err(not_allowed(format!("vhost {vhost} not found")));
         }
         let node = Arc::clone(&self.node);
-        self.phase = Phase::Open(Box::new(Session::new(node, self.tuned, user, found, entry)));
+        let mut session = Session::new(node, self.tuned, user, found, entry);
+        session.meters = meters;
+        self.phase = Phase::Open(Box::new(session));
         encode_method(self.output.buffer(), 0, &Method::ConnectionOpenOk);
         Ok(())
     }

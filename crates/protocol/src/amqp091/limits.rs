@@ -35,3 +35,6 @@ pub const TEMPLATES_MAX: usize = 4096;
 
 /// The longest head and properties of a publish that is remembered.
 pub const TEMPLATE_BYTES_MAX: usize = 1024;
+
+/// Messages that a connection with a rate limit publishes before the limit is looked at: so many may be too much.
+pub const METERED_MESSAGES_MAX: u64 = 16;

@@ -11,6 +11,7 @@ use node::connections::ConnectionEntry;
 use node::counters::count;
 use node::identities::AuthenticatedUser;
 use node::node::Node;
+use node::rates::Meter;
 use node::vhost::Vhost;
 use wire::amqp091::frame::{Frame, FrameKind};
 use wire::amqp091::method::{AccessRequestOk, ChannelClose, ChannelFlowOk, Method};
@@ -58,6 +59,10 @@ pub(crate) struct Session {
     pub(crate) commit_began: LogPosition,
     /// Something could not be kept, and its publisher cannot be told otherwise than by closing.
     pub(crate) failed: bool,
+    /// Rate limits of the user and of the vhost, where they have any.
+    pub(crate) meters: Vec<Arc<Meter>>,
+    /// Messages published since the meters were read, and bytes of their bodies.
+    pub(crate) metered: (u64, u64),
 }
 
 impl Session {
@@ -90,6 +95,8 @@ impl Session {
             committing: None,
             commit_began: LogPosition::NONE,
             failed: false,
+            meters: Vec::new(),
+            metered: (0, 0),
         }
     }
 

@@ -19,7 +19,7 @@ impl Session {
         if self
             .node
             .identities
-            .check(self.user.name(), &self.vhost.name, permission, name)
+            .allows(&self.user, &self.vhost.name, permission, name)
         {
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Session {
     ) -> Result<(), Fault> {
         let (word, vhost, user) = (action.name(), &self.vhost.name, self.user.name());
         let identities = &self.node.identities;
-        if identities.check_topic(user, vhost, None, exchange, action, routing_key) {
+        if identities.allows_topic(&self.user, vhost, exchange, action, routing_key) {
             return Ok(());
         }
         Err(Fault::access(format!(

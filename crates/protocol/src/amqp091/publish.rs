@@ -304,6 +304,9 @@ impl Session {
             channel.publishing = publishing;
         }
         published.map_err(|fault| fault.blame((60, 40)))?;
+        let (messages, bytes) = &mut self.metered;
+        *messages += 1;
+        *bytes += body.len() as u64;
         if self.batch.bytes > BATCH_BYTES_MAX {
             self.flush(turn);
         }

@@ -15,4 +15,5 @@ mod memory;
 mod pair;
 mod publishing;
 mod random;
+mod rates;
 mod script;

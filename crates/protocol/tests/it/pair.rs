@@ -140,6 +140,7 @@ impl World {
             local_port: 5672,
             loopback,
             external_user,
+            tls: None,
         };
         Client {
             world: self,

@@ -188,7 +188,7 @@ fn statement<'a>(
         return Err("expected KEY = VALUE".into());
     };
     let (key, value) = (key.trim(), value.trim());
-    let allowed = |char: char| char.is_ascii_alphanumeric() || "._-\\".contains(char);
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "._-\\/@:%".contains(char);
     if key.is_empty() || !key.chars().all(allowed) || words(key).iter().any(String::is_empty) {
         return Err(format!(
             "expected KEY = VALUE, where KEY is words of letters, digits, - and _ with dots between them, \

@@ -20,6 +20,7 @@ mod environment;
 mod file;
 mod key;
 mod layers;
+mod log;
 mod obeyed;
 mod reload;
 mod show;
@@ -29,11 +30,17 @@ mod tests;
 mod toml_file;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use node::settings::Settings;
 
+use crate::auth::{AuthOptions, Link};
+use crate::sockets::{SocketOptions, TLS_HANDSHAKE_TIMEOUT_MS};
+use crate::tls::{LoginFrom, SanType, TlsOptions};
+
 pub use layers::Sources;
+pub use log::{Level, Log, LogFile};
 pub use reload::Reload;
 pub use show::document;
 pub use statement::{ConfigError, ConfigErrors, Note, Origin, Statement};
@@ -47,6 +54,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Where AMQP is served, and how.
     pub listen: Listen,
+    /// Who is asked when somebody logs in: see [`Config::auth`].
+    auth: AuthOptions,
+    auth_links: BTreeMap<u64, Link>,
     /// What is logged, and where to.
     pub log: Log,
     statements: Vec<Statement>,
@@ -54,10 +64,52 @@ pub struct Config {
 }
 
 /// Sockets to listen on: `listeners.*`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Listen {
     /// Plain AMQP.
     pub amqp: Addresses,
+    /// AMQP over TLS.
+    pub amqps: Addresses,
+    /// `ssl_options.*`.
+    pub tls: TlsOptions,
+    /// `ssl_handshake_timeout`.
+    pub tls_handshake_timeout_ms: u64,
+    /// `ssl_cert_login_from`.
+    login_from: LoginFrom,
+    login_san_type: SanType,
+    login_san_index: usize,
+    /// `proxy_protocol`.
+    pub proxy_protocol: bool,
+    /// `tcp_listen_options.*`.
+    pub options: SocketOptions,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            amqp: Addresses::default(),
+            amqps: Addresses::default(),
+            tls: TlsOptions::default(),
+            tls_handshake_timeout_ms: TLS_HANDSHAKE_TIMEOUT_MS,
+            login_from: LoginFrom::default(),
+            login_san_type: SanType::default(),
+            login_san_index: 0,
+            proxy_protocol: false,
+            options: SocketOptions::default(),
+        }
+    }
+}
+
+impl Listen {
+    /// Where a client's certificate names its user.
+    pub fn login_from(&self) -> LoginFrom {
+        match self.login_from {
+            LoginFrom::SubjectAlternativeName(..) => {
+                LoginFrom::SubjectAlternativeName(self.login_san_type, self.login_san_index)
+            }
+            other => other,
+        }
+    }
 }
 
 /// Addresses of one protocol.
@@ -69,17 +121,18 @@ pub struct Addresses {
     pub wanted: Vec<String>,
 }
 
-/// The log: `log.*`.
-#[derive(Debug, Clone, Default)]
-pub struct Log {
-    /// `log.console.level` or `log.default.level`.
-    pub level: Option<String>,
-}
-
 impl Config {
     /// What was said, the last of each key, by key.
     pub fn statements(&self) -> &[Statement] {
         &self.statements
+    }
+
+    /// Who is asked when somebody logs in: `auth_backends.*` and its kin.
+    pub fn auth(&self) -> AuthOptions {
+        AuthOptions {
+            links: self.auth_links.values().copied().collect(),
+            ..self.auth.clone()
+        }
     }
 
     /// What was accepted and does nothing, and why.

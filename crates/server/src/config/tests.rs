@@ -169,14 +169,373 @@ const OBEYED: &[Row] = &[
         "Some((\"a\", \"b\"))",
     ),
     (
-        "log.console.level = debug",
-        |c| format!("{:?}", c.log.level),
-        "Some(\"debug\")",
+        "listeners.ssl = none",
+        |c| c.listen.amqps.none.to_string(),
+        "true",
+    ),
+    (
+        "listeners.ssl.a = 5671",
+        |c| c.listen.amqps.wanted.join(" "),
+        "5671",
+    ),
+    (
+        "proxy_protocol = true",
+        |c| c.listen.proxy_protocol.to_string(),
+        "true",
+    ),
+    (
+        "tcp_listen_options.backlog = 5",
+        |c| c.listen.options.backlog.to_string(),
+        "5",
+    ),
+    (
+        "tcp_listen_options.nodelay = false",
+        |c| c.listen.options.nodelay.to_string(),
+        "false",
+    ),
+    (
+        "tcp_listen_options.keepalive = true",
+        |c| c.listen.options.keepalive.to_string(),
+        "true",
+    ),
+    (
+        "tcp_listen_options.sndbuf = 2048",
+        |c| format!("{:?}", c.listen.options.send_buffer_bytes),
+        "Some(2048)",
+    ),
+    (
+        "tcp_listen_options.recbuf = 4096",
+        |c| format!("{:?}", c.listen.options.receive_buffer_bytes),
+        "Some(4096)",
+    ),
+    (
+        "ssl_options.certfile = /c",
+        |c| format!("{:?}", c.listen.tls.certfile),
+        "Some(\"/c\")",
+    ),
+    (
+        "ssl_options.keyfile = /k",
+        |c| format!("{:?}", c.listen.tls.keyfile),
+        "Some(\"/k\")",
+    ),
+    (
+        "ssl_options.cacertfile = /a",
+        |c| format!("{:?}", c.listen.tls.cacertfile),
+        "Some(\"/a\")",
+    ),
+    (
+        "ssl_options.verify = verify_peer",
+        |c| c.listen.tls.verify_peer.to_string(),
+        "true",
+    ),
+    (
+        "ssl_options.fail_if_no_peer_cert = true",
+        |c| c.listen.tls.fail_if_no_peer_cert.to_string(),
+        "true",
+    ),
+    (
+        "ssl_options.depth = 2",
+        |c| c.listen.tls.depth.to_string(),
+        "2",
+    ),
+    (
+        "ssl_options.versions.1 = tlsv1.2\nssl_options.versions.2 = tlsv1.1",
+        |c| format!("{} {}", c.listen.tls.tls12, c.listen.tls.tls13),
+        "true false",
+    ),
+    (
+        "ssl_options.crl_check = peer",
+        |c| format!("{:?}", c.listen.tls.crl_check),
+        "Peer",
+    ),
+    (
+        "ssl_options.crl_sources.1 = dir\nssl_options.crl_sources.1.path = /l",
+        |c| format!("{:?}", c.listen.tls.crl_dirs),
+        "[\"/l\"]",
+    ),
+    (
+        "ssl_handshake_timeout = 9",
+        |c| c.listen.tls_handshake_timeout_ms.to_string(),
+        "9",
+    ),
+    (
+        "ssl_cert_login_from = common_name",
+        |c| format!("{:?}", c.listen.login_from()),
+        "CommonName",
+    ),
+    (
+        "ssl_cert_login_from = subject_alternative_name\nssl_cert_login_san_type = email\n\
+         ssl_cert_login_san_index = 1",
+        |c| format!("{:?}", c.listen.login_from()),
+        "SubjectAlternativeName(Email, 1)",
+    ),
+    (
+        "auth_mechanisms.1 = EXTERNAL",
+        |c| format!("{:?}", c.settings.auth_mechanisms),
+        "Some([\"EXTERNAL\"])",
+    ),
+    (
+        "auth_backends.2 = internal\nauth_backends.1 = rabbit_auth_backend_oauth2\nauth_backends.3.authn = http\n\
+         auth_backends.3.authz = internal",
+        |c| {
+            c.auth()
+                .links
+                .iter()
+                .map(|link| format!("{:?}>{:?}", link.authn, link.authz))
+                .collect::<Vec<_>>()
+                .join(" ")
+        },
+        "OAuth2>OAuth2 Internal>Internal Http>Internal",
+    ),
+    (
+        "auth_cache.cached_backend = oauth2\nauth_cache.cached_backend.authz = internal",
+        |c| {
+            format!(
+                "{:?} {:?}",
+                c.auth().cache.link.authn,
+                c.auth().cache.link.authz
+            )
+        },
+        "OAuth2 Internal",
+    ),
+    (
+        "auth_cache.cached_backend.authn = http",
+        |c| format!("{:?}", c.auth().cache.link.authn),
+        "Http",
+    ),
+    (
+        "auth_cache.cache_ttl = 5",
+        |c| c.auth().cache.ttl_ms.to_string(),
+        "5",
+    ),
+    (
+        "auth_cache.cache_refusals = true",
+        |c| c.auth().cache.refusals.to_string(),
+        "true",
+    ),
+    (
+        "auth_http.http_method = post",
+        |c| c.auth().http.post.to_string(),
+        "true",
+    ),
+    (
+        "auth_http.user_path = http://h/u",
+        |c| c.auth().http.user_path.clone(),
+        "http://h/u",
+    ),
+    (
+        "auth_http.request_timeout = 7",
+        |c| c.auth().http.timeout_ms.to_string(),
+        "7",
+    ),
+    (
+        "auth_http.ssl_options.cacertfile = /a",
+        |c| format!("{:?}", c.auth().http.cacertfile),
+        "Some(\"/a\")",
+    ),
+    (
+        "auth_oauth2.resource_server_id = r",
+        |c| format!("{:?}", c.auth().oauth2.server.id),
+        "Some(\"r\")",
+    ),
+    (
+        "auth_oauth2.scope_prefix = p.",
+        |c| format!("{:?}", c.auth().oauth2.server.scope_prefix),
+        "Some(\"p.\")",
+    ),
+    (
+        "auth_oauth2.scope_aliases.a = b c",
+        |c| format!("{:?}", c.auth().oauth2.server.scope_aliases),
+        "{\"a\": \"b c\"}",
+    ),
+    (
+        "auth_oauth2.scope_aliases.1.alias = a:b\nauth_oauth2.scope_aliases.1.scope = c",
+        |c| format!("{:?}", c.auth().oauth2.server.numbered_aliases),
+        "{\"1\": (\"a:b\", \"c\")}",
+    ),
+    (
+        "auth_oauth2.additional_scopes_key = k",
+        |c| format!("{:?}", c.auth().oauth2.server.additional_scopes_key),
+        "Some(\"k\")",
+    ),
+    (
+        "auth_oauth2.preferred_username_claims.1 = c",
+        |c| c.auth().oauth2.server.preferred_username_claims.join(" "),
+        "c",
+    ),
+    (
+        "auth_oauth2.verify_aud = false",
+        |c| format!("{:?}", c.auth().oauth2.server.verify_aud),
+        "Some(false)",
+    ),
+    (
+        "auth_oauth2.require_exp = false",
+        |c| format!("{:?}", c.auth().oauth2.server.require_exp),
+        "Some(false)",
+    ),
+    (
+        "auth_oauth2.issuer = http://i",
+        |c| format!("{:?}", c.auth().oauth2.provider.issuer),
+        "Some(\"http://i\")",
+    ),
+    (
+        "auth_oauth2.jwks_url = http://j",
+        |c| format!("{:?}", c.auth().oauth2.provider.jwks_uri),
+        "Some(\"http://j\")",
+    ),
+    (
+        "auth_oauth2.discovery_endpoint_path = d",
+        |c| format!("{:?}", c.auth().oauth2.provider.discovery_path),
+        "Some(\"d\")",
+    ),
+    (
+        "auth_oauth2.signing_keys.k = /k",
+        |c| format!("{:?}", c.auth().oauth2.provider.signing_keys),
+        "{\"k\": \"/k\"}",
+    ),
+    (
+        "auth_oauth2.default_key = k",
+        |c| format!("{:?}", c.auth().oauth2.provider.default_key),
+        "Some(\"k\")",
+    ),
+    (
+        "auth_oauth2.algorithms.1 = RS256",
+        |c| c.auth().oauth2.provider.algorithms.join(" "),
+        "RS256",
+    ),
+    (
+        "auth_oauth2.https.cacertfile = /a",
+        |c| format!("{:?}", c.auth().oauth2.provider.cacertfile),
+        "Some(\"/a\")",
+    ),
+    (
+        "auth_oauth2.default_oauth_provider = p",
+        |c| format!("{:?}", c.auth().oauth2.default_provider),
+        "Some(\"p\")",
+    ),
+    (
+        "auth_oauth2.resource_servers.s.id = i\nauth_oauth2.resource_servers.s.oauth_provider_id = p\n\
+         auth_oauth2.resource_servers.s.scope_prefix = q\nauth_oauth2.resource_servers.s.scope_aliases.a = b\n\
+         auth_oauth2.resource_servers.s.scope_aliases.1.alias = c\nauth_oauth2.resource_servers.s.scope_aliases.1.scope = d\n\
+         auth_oauth2.resource_servers.s.additional_scopes_key = e\n\
+         auth_oauth2.resource_servers.s.preferred_username_claims.1 = f\n\
+         auth_oauth2.resource_servers.s.verify_aud = true\nauth_oauth2.resource_servers.s.require_exp = false",
+        |c| {
+            let said = c.auth().oauth2.servers["s"].clone();
+            format!("{said:?}").replace("Some", "")
+        },
+        "Said { id: (\"i\"), provider: (\"p\"), scope_prefix: (\"q\"), scope_aliases: {\"a\": \"b\"}, \
+         numbered_aliases: {\"1\": (\"c\", \"d\")}, additional_scopes_key: (\"e\"), preferred_username_claims: [\"f\"], \
+         verify_aud: (true), require_exp: (false) }",
+    ),
+    (
+        "auth_oauth2.oauth_providers.p.issuer = i\nauth_oauth2.oauth_providers.p.jwks_uri = j\n\
+         auth_oauth2.oauth_providers.p.discovery_endpoint_path = d\nauth_oauth2.oauth_providers.p.signing_keys.k = /f\n\
+         auth_oauth2.oauth_providers.p.default_key = k\nauth_oauth2.oauth_providers.p.algorithms.1 = ES256\n\
+         auth_oauth2.oauth_providers.p.https.cacertfile = /c",
+        |c| {
+            let provider = c.auth().oauth2.providers["p"].clone();
+            format!("{provider:?}").replace("Some", "")
+        },
+        "Provider { issuer: (\"i\"), jwks_uri: (\"j\"), discovery_path: (\"d\"), signing_keys: {\"k\": \"/f\"}, \
+         default_key: (\"k\"), algorithms: [\"ES256\"], cacertfile: (\"/c\") }",
+    ),
+    (
+        "total_memory_available_override_value = 8GB",
+        |c| format!("{:?}", c.settings.memory_total_bytes),
+        "Some(8000000000)",
+    ),
+    (
+        "rate_limits.users.a.messages_per_second = 1\nrate_limits.users.a.bytes_per_second = 2k\n\
+         rate_limits.users.a.connections_per_second = 3",
+        |c| format!("{:?}", c.settings.rates.users),
+        "{\"a\": Rates { messages: Some(1), bytes: Some(2000), connections: Some(3) }}",
+    ),
+    (
+        "rate_limits.vhosts.v.messages_per_second = 1\nrate_limits.vhosts.v.bytes_per_second = 2\n\
+         rate_limits.vhosts.v.connections_per_second = 3",
+        |c| format!("{:?}", c.settings.rates.vhosts),
+        "{\"v\": Rates { messages: Some(1), bytes: Some(2), connections: Some(3) }}",
     ),
     (
         "log.default.level = error",
         |c| format!("{:?}", c.log.level),
-        "Some(\"error\")",
+        "Error",
+    ),
+    (
+        "log.connection.level = debug",
+        |c| format!("{:?}", c.log.level_of("protocol::amqp091::handshake")),
+        "Debug",
+    ),
+    (
+        "log.channel.level = none",
+        |c| format!("{:?}", c.log.level_of("protocol::amqp091::publish")),
+        "None",
+    ),
+    (
+        "log.queue.level = warning",
+        |c| format!("{:?}", c.log.level_of("storage::log")),
+        "Warning",
+    ),
+    (
+        "log.user.level = critical",
+        |c| format!("{:?}", c.log.level_of("node::identities")),
+        "Error",
+    ),
+    (
+        "log.console = false",
+        |c| c.log.console.to_string(),
+        "false",
+    ),
+    (
+        "log.console.level = debug",
+        |c| format!("{:?}", c.log.console_level),
+        "Some(Debug)",
+    ),
+    (
+        "log.console.formatter = json",
+        |c| c.log.console_json.to_string(),
+        "true",
+    ),
+    (
+        "log.console.stdio = stdout",
+        |c| c.log.console_stdout.to_string(),
+        "true",
+    ),
+    (
+        "log.console.use_colors = on",
+        |c| c.log.console_colours.to_string(),
+        "true",
+    ),
+    (
+        "log.file = a.log\nlog.dir = /l",
+        |c| format!("{:?}", c.log.path(&c.log.file)),
+        "Some(\"/l/a.log\")",
+    ),
+    (
+        "log.file = true",
+        |c| format!("{:?}", c.log.path(&c.log.file)),
+        "Some(\"/var/log/leveret/leveret.log\")",
+    ),
+    (
+        "log.file = ./a.log",
+        |c| format!("{:?}", c.log.path(&c.log.file)),
+        "Some(\"./a.log\")",
+    ),
+    (
+        "log.file.level = error",
+        |c| format!("{:?}", c.log.file_level),
+        "Some(Error)",
+    ),
+    (
+        "log.file.formatter = json",
+        |c| c.log.file_json.to_string(),
+        "true",
+    ),
+    (
+        "log.audit.file = /a",
+        |c| format!("{:?}", c.log.path(&c.log.audit)),
+        "Some(\"/a\")",
     ),
 ];
 
@@ -208,10 +567,7 @@ fn every_obeyed_key_has_a_row() {
 fn defaults_are_what_the_table_says() {
     for key in obeyed::all().filter(|key| !key.name.contains('$') && !key.default.is_empty()) {
         let default = read(&format!("{} = '{}'", key.name, key.default));
-        if matches!(
-            key.name,
-            "data_dir" | "log.console.level" | "log.default.level"
-        ) {
+        if key.name == "data_dir" {
             continue; // `None` means the default here.
         }
         let bare = |config: Config| {
@@ -316,7 +672,8 @@ fn wrong_lines_are_named() {
         ),
         (
             "log.console.level = loud",
-            "rabbitmq.conf:1: log.console.level = loud: expected one of debug, info, warning, error, critical, none",
+            "rabbitmq.conf:1: log.console.level = loud: expected one of debug, info, notice, warning, error, \
+             critical, alert, emergency, none",
         ),
         (
             "default_pass = encrypted:x",
@@ -467,7 +824,7 @@ fn the_environment_is_read() {
     assert_eq!(config.settings.identities.default_user, "guest");
     assert_eq!(config.settings.identities.default_vhost, "v");
     assert_eq!(config.settings.cluster_name, "n@h");
-    assert_eq!(config.log.level.as_deref(), Some("debug"));
+    assert_eq!(config.log.level, Level::Debug);
     assert_eq!(config.notes().len(), 1);
     let errors = Config::load(&environment(&[("RABBITMQ_NODE_PORT", "tcp://10.0.0.1:x")]));
     assert_eq!(

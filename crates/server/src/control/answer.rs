@@ -9,6 +9,7 @@ use node::node::Node;
 use node::vhost::Vhost;
 use parking_lot::Mutex;
 
+use super::audit;
 use super::protocol::{Failure, Listener, Request, Response, Status};
 use crate::clock::Clock;
 use crate::memory;
@@ -49,6 +50,19 @@ impl Broker {
     /// Carries a request out, or says why not. What it changed holds in memory already. A vhost with very many
     /// queues takes its time to delete, so call this where waiting does no harm.
     pub(super) fn answer(&self, request: Request) -> Result<Answer, Failure> {
+        let audited = audit::words(&request);
+        let outcome = self.carry_out(request);
+        if let Some((verb, arguments)) = audited {
+            let outcome = match &outcome {
+                Ok(_) => "done".to_owned(),
+                Err(failure) => format!("refused: {failure:?}"),
+            };
+            tracing::info!(target: "audit", from = "control socket", verb, %arguments, outcome);
+        }
+        outcome
+    }
+
+    fn carry_out(&self, request: Request) -> Result<Answer, Failure> {
         use Request as R;
         match request {
             R::AddUser { .. }

@@ -6,6 +6,7 @@
 //! absent: how anything looks on a terminal, which is the business of `leveret ctl`.
 
 mod answer;
+mod audit;
 mod field_cells;
 mod identities;
 mod listener;

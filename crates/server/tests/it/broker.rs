@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use node::node::Node;
 use node::settings::Settings;
 use probe::{Client, Event, Options};
+use server::tls::Tls;
 use server::{Listeners, Server};
 use tokio::sync::oneshot;
 
@@ -26,6 +27,9 @@ static ALONE: Mutex<()> = Mutex::new(());
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     pub(crate) node: Arc<Node>,
+    /// AMQP over TLS, where it is served.
+    pub(crate) tls_address: Option<SocketAddr>,
+    pub(crate) tls: Option<Arc<Tls>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     before: isize,
@@ -36,6 +40,15 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts with these settings and waits until it listens.
     pub(crate) fn start(settings: Settings) -> Broker {
+        let mut broker = Broker::start_with(settings, Listeners::default());
+        // Once round before memory is counted: what is allocated once is allocated now.
+        broker.serve_a_healthy_client();
+        broker.before = broker_bytes();
+        broker
+    }
+
+    /// Starts with these settings and listeners, on ports of the system's choice.
+    pub(crate) fn start_with(settings: Settings, listeners: Listeners) -> Broker {
         be_a_client();
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let data_dir = tempfile::tempdir().expect("a directory");
@@ -51,31 +64,32 @@ impl Broker {
                     http: Vec::new(),
                     metrics: Vec::new(),
                     amqp: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                    ..listeners
                 };
                 let server = Server::start(settings, &path, &listeners)
                     .await
                     .expect("it starts");
                 let address = server.amqp_addresses()[0];
-                let told = started.send((address, Arc::clone(server.node())));
+                let tls_address = server.amqps_addresses().first().copied();
+                let tls = (tls_address, server.tls().cloned());
+                let told = started.send((address, Arc::clone(server.node()), tls));
                 told.expect("the test waits for it");
                 let stopped = async { drop(stopped.await) };
                 server.run(stopped).await;
             });
         });
-        let (address, node) = start.recv().expect("it started");
-        let mut broker = Broker {
+        let (address, node, (tls_address, tls)) = start.recv().expect("it started");
+        Broker {
             address,
             node,
+            tls_address,
+            tls,
             stop: Some(stop),
             thread: Some(thread),
             before: 0,
             _data_dir: data_dir,
             _alone: alone,
-        };
-        // Once round before memory is counted: what is allocated once is allocated now.
-        broker.serve_a_healthy_client();
-        broker.before = broker_bytes();
-        broker
+        }
     }
 
     /// With RabbitMQ's defaults.

@@ -1,11 +1,18 @@
 //! Hostile clients on real sockets. Each test ends with a healthy client that is served, and with the
 //! connections and the memory given back.
 //!
-//! [`broker`] starts one in this process, [`memory`] counts what it holds.
+//! [`broker`] starts one in this process, [`memory`] counts what it holds, [`pki`] makes certificates, [`service`] answers HTTP, [`tunnel`]
+//! speaks TLS for clients that do not.
 
+mod auth;
 mod broker;
 mod crowd;
 mod flood;
 mod garbage;
 mod memory;
+mod pki;
+mod proxy;
+mod service;
 mod stopping;
+mod tls;
+mod tunnel;

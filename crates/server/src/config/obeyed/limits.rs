@@ -123,6 +123,16 @@ pub(super) static KEYS: &[Key] = &[
         },
     ),
     key(
+        "total_memory_available_override_value",
+        Live,
+        "",
+        "the machine's memory, where the system does not know it or should not be believed",
+        |config, given| {
+            config.settings.memory_total_bytes = Some(given.bytes()?);
+            Ok(())
+        },
+    ),
+    key(
         "data_dir",
         Restart,
         "leveret-data",

@@ -1,10 +1,13 @@
 //! The keys that are obeyed, a table for each subject. [`super`] says how to add one.
 
+mod auth;
 mod identities;
 mod limits;
 mod listeners;
 mod log;
+mod rates;
 mod storage;
+mod tls;
 
 use super::key::{Key, fit};
 
@@ -16,9 +19,21 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         listeners::KEYS,
     ),
     (
+        "TLS",
+        "Certificates are read again when their files change, and on reload; connections live on. A new certificate \
+         that is broken is refused and the old one stays. See [tls.md](tls.md).",
+        tls::KEYS,
+    ),
+    (
         "Limits",
         "What clients may ask for, and how much of it.",
         limits::KEYS,
+    ),
+    (
+        "Rate limits",
+        "Leveret's own. A second's worth may pass at once. Dots in names are written \
+         `\\.`; a name with spaces needs TOML, and quotes.",
+        rates::KEYS,
     ),
     (
         "Users",
@@ -30,11 +45,27 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "What is kept on disk, when, and how much of it in memory.",
         storage::KEYS,
     ),
+    (
+        "Logins",
+        "Who is asked when somebody logs in. A refused login is answered after a second, counted and logged.",
+        auth::KEYS,
+    ),
+    (
+        "OAuth 2",
+        "Tokens in place of passwords. What is said of no resource server or provider by name holds for all.",
+        auth::OAUTH2,
+    ),
+    (
+        "OAuth 2, several resource servers and providers",
+        "The same keys, under a name.",
+        auth::OAUTH2_NAMED,
+    ),
     ("Log", "What is logged, and where to.", log::KEYS),
 ];
 
 /// Other names of keys.
 pub(super) static ALIASES: &[(&str, &str)] = &[
+    ("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
     ("channel_max", "max_channels_per_connection"),
     ("connection_max", "max_connections"),
 ];

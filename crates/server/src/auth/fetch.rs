@@ -1,0 +1,157 @@
+//! One request over HTTP, or HTTPS with its peer verified.
+//!
+//! Each opens its own connection: logins are rare, and a service that is restarted is found again at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Whom HTTPS believes.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    tls: Arc<ClientConfig>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Believes the roots of a file, or the system's.
+    pub(super) fn new(cacertfile: Option<&Path>, timeout: Duration) -> Result<Client, String> {
+        let mut roots = RootCertStore::empty();
+        match cacertfile {
+            Some(file) => {
+                let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+                let certificates =
+                    CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))?;
+                for certificate in certificates {
+                    let certificate = certificate.map_err(|error| wrong(&error))?;
+                    roots.add(certificate).map_err(|error| wrong(&error))?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Client {
+            tls: Arc::new(tls),
+            timeout,
+        })
+    }
+
+    /// The body of a GET's answer.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or another status than 200.
+    pub(super) async fn get(&self, url: &str) -> Result<Bytes, String> {
+        self.ask(Method::GET, url, String::new()).await
+    }
+
+    /// The body of the answer to a POSTed form.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) async fn post(&self, url: &str, form: String) -> Result<Bytes, String> {
+        self.ask(Method::POST, url, form).await
+    }
+
+    async fn ask(&self, method: Method, url: &str, body: String) -> Result<Bytes, String> {
+        // What is asked may hold a password: only where it goes is told.
+        let place = url.split('?').next().unwrap_or_default();
+        match timeout(self.timeout, self.ask_in_time(method, url, body)).await {
+            Ok(answer) => answer.map_err(|error| format!("{place}: {error}")),
+            Err(_) => Err(format!(
+                "{place}: no answer within {} ms",
+                self.timeout.as_millis()
+            )),
+        }
+    }
+
+    async fn ask_in_time(&self, method: Method, url: &str, body: String) -> Result<Bytes, String> {
+        let uri: Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
+        let host = uri
+            .host()
+            .ok_or("the URL has no host")?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("the URL is neither http nor https".into()),
+        };
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let authority = uri
+            .authority()
+            .map_or(host.as_str(), |authority| authority.as_str());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, authority)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| error.to_string())?;
+        let socket = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(|error| error.to_string())?;
+        if !secure {
+            return exchange(TokioIo::new(socket), request).await;
+        }
+        let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
+        let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket);
+        exchange(
+            TokioIo::new(connecting.await.map_err(|error| error.to_string())?),
+            request,
+        )
+        .await
+    }
+}
+
+async fn exchange<S>(socket: S, request: Request<Full<Bytes>>) -> Result<Bytes, String>
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let opened = hyper::client::conn::http1::handshake(socket).await;
+    let (mut sender, connection) = opened.map_err(|error| error.to_string())?;
+    let asking = async {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let status = answer.status();
+        if status != 200 {
+            return Err(format!("the answer is {status}"));
+        }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok(body.to_bytes())
+    };
+    let (mut asking, mut connection) = (std::pin::pin!(asking), std::pin::pin!(connection));
+    tokio::select! {
+        answer = &mut asking => answer,
+        ended = &mut connection => match ended {
+            // The connection may end before its answer is looked at.
+            Ok(()) => asking.await,
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}

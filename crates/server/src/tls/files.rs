@@ -1,0 +1,133 @@
+//! Certificates, keys and revocation lists in files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use super::{TlsError, TlsOptions};
+
+/// The wall clock: certificates end by it.
+pub(super) fn now_s() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0, |since| since.as_secs() as i64)
+}
+
+/// What the files looked like: length and time of each. Names are followed, so that the exchange of a directory's
+/// link, as Kubernetes does it, is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fingerprint(Vec<(PathBuf, Option<Look>)>);
+
+/// A file's real name, length and time.
+type Look = (PathBuf, u64, SystemTime);
+
+impl Fingerprint {
+    pub(super) fn of(options: &TlsOptions) -> Fingerprint {
+        let TlsOptions {
+            certfile,
+            keyfile,
+            cacertfile,
+            crl_dirs,
+            ..
+        } = options;
+        let files = [certfile, keyfile, cacertfile]
+            .into_iter()
+            .flatten()
+            .cloned();
+        let lists = crl_dirs
+            .iter()
+            .flat_map(|dir| list(dir).unwrap_or_default());
+        let looks = files.chain(lists).map(|file| {
+            let look = fs::canonicalize(&file).and_then(|real| {
+                let metadata = fs::metadata(&real)?;
+                Ok((real, metadata.len(), metadata.modified()?))
+            });
+            (file, look.ok())
+        });
+        Fingerprint(looks.collect())
+    }
+}
+
+fn unreadable(file: &Path, error: impl ToString) -> TlsError {
+    TlsError::Read {
+        file: file.to_owned(),
+        error: error.to_string(),
+    }
+}
+
+fn wrong(file: &Path, error: impl ToString) -> TlsError {
+    TlsError::File {
+        file: file.to_owned(),
+        error: error.to_string(),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(file).map_err(|error| unreadable(file, error))
+}
+
+/// The certificates of a PEM file, at least one.
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| wrong(file, error))?;
+    if found.is_empty() {
+        return Err(wrong(file, "there is no certificate in it"));
+    }
+    Ok(found)
+}
+
+/// The key of a PEM file.
+pub(super) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(file)?;
+    if bytes.windows(9).any(|part| part == b"ENCRYPTED") {
+        return Err(wrong(
+            file,
+            "the key is encrypted; only keys without a password can be read",
+        ));
+    }
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|error| wrong(file, format!("there is no private key in it: {error}")))
+}
+
+/// When the first certificate of a chain ends, in seconds since 1970.
+pub(super) fn expires_at_s(file: &Path, chain: &[CertificateDer<'_>]) -> Result<i64, TlsError> {
+    let first = chain
+        .first()
+        .ok_or_else(|| wrong(file, "there is no certificate in it"))?;
+    let (_, certificate) = X509Certificate::from_der(first).map_err(|error| wrong(file, error))?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
+/// The files of a directory, sorted.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, TlsError> {
+    let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, error))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}
+
+/// The revocation lists of a directory: each file is PEM, or one list in DER.
+pub(super) fn revocation_lists(
+    dir: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut lists = Vec::new();
+    for file in list(dir)? {
+        let bytes = read(&file)?;
+        if bytes.starts_with(b"-----") || bytes.windows(10).any(|part| part == b"-----BEGIN") {
+            for list in CertificateRevocationListDer::pem_slice_iter(&bytes) {
+                lists.push(list.map_err(|error| wrong(&file, error))?);
+            }
+        } else {
+            lists.push(CertificateRevocationListDer::from(bytes));
+        }
+    }
+    Ok(lists)
+}

@@ -1,0 +1,106 @@
+//! Small HTTP services for tests: one answer for each path, and a count of questions.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Service {
+    address: SocketAddr,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Default)]
+struct State {
+    answers: BTreeMap<String, String>,
+    /// Path with its query, or the form.
+    asked: Vec<(String, String)>,
+    held: bool,
+}
+
+impl Service {
+    pub(crate) fn new() -> Service {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let service = Service {
+            address: listener.local_addr().expect("an address"),
+            state: Arc::default(),
+        };
+        let serving = service.clone();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let serving = serving.clone();
+                std::thread::spawn(move || serving.answer(socket));
+            }
+        });
+        service
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// What is answered under a path from now on; 404 under all others.
+    pub(crate) fn set(&self, path: &str, answer: &str) {
+        self.state
+            .0
+            .lock()
+            .expect("no panic")
+            .answers
+            .insert(path.into(), answer.into());
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<(String, String)> {
+        self.state.0.lock().expect("no panic").asked.clone()
+    }
+
+    /// Whether answers are held back.
+    pub(crate) fn hold(&self, held: bool) {
+        self.state.0.lock().expect("no panic").held = held;
+        self.state.1.notify_all();
+    }
+
+    fn answer(&self, mut socket: TcpStream) {
+        let mut reader = BufReader::new(socket.try_clone().expect("a socket"));
+        let mut first = String::new();
+        reader.read_line(&mut first).expect("a request");
+        let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).expect("a header");
+            if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a number");
+            }
+            if header.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let question = if length == 0 {
+            query.to_owned()
+        } else {
+            String::from_utf8_lossy(&body).into_owned()
+        };
+        let mut state = self.state.0.lock().expect("no panic");
+        state.asked.push((path.to_owned(), question));
+        let state = self
+            .state
+            .1
+            .wait_while(state, |state| state.held)
+            .expect("no panic");
+        let answer = match state.answers.get(path) {
+            Some(answer) => format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}",
+                answer.len()
+            ),
+            None => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(),
+        };
+        drop(state);
+        let _ = socket.write_all(answer.as_bytes());
+    }
+}
