@@ -129,21 +129,10 @@ impl Server {
             data_dir: data_dir.to_owned(),
             error,
         })?;
-        let serves_tls = !(listeners.amqps.is_empty() && listeners.inherited_amqps.is_empty());
-        let tls = match serves_tls {
-            false => None,
-            true => Some(Tls::load("AMQP", listeners.tls.clone())?),
-        };
-        let amqp = listen(
-            &listeners.amqp,
-            &listeners.inherited_amqp,
-            &listeners.options,
-        )?;
-        let amqps = listen(
-            &listeners.amqps,
-            &listeners.inherited_amqps,
-            &listeners.options,
-        )?;
+        let tls = amqp_tls(listeners)?;
+        let options = &listeners.options;
+        let amqp = listen(&listeners.amqp, &listeners.inherited_amqp, options)?;
+        let amqps = listen(&listeners.amqps, &listeners.inherited_amqps, options)?;
         let http = bind_http(&listeners.http)?;
         let metrics = bind_http(&listeners.metrics)?;
         let count = std::thread::available_parallelism()?.get();
@@ -356,6 +345,13 @@ fn listening(amqp: &[SocketAddr], http: &[SocketAddr], metrics: &[SocketAddr]) -
         of("http/prometheus", metrics),
     ]
     .concat()
+}
+
+fn amqp_tls(listeners: &Listeners) -> Result<Option<Arc<Tls>>, TlsError> {
+    if listeners.amqps.is_empty() && listeners.inherited_amqps.is_empty() {
+        return Ok(None);
+    }
+    Tls::load("AMQP", listeners.tls.clone()).map(Some)
 }
 
 fn listen(

@@ -242,7 +242,8 @@ impl Session {
         input: &[u8],
         used: &mut usize,
     ) -> Result<(), Fault> {
-        if cut(input).is_none() {
+        // Publishes of those who have rate limits are counted one by one.
+        if !self.meters.is_empty() || cut(input).is_none() {
             return Ok(());
         }
         if self.templates.skip > 0 {
