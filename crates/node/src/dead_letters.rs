@@ -64,6 +64,8 @@ struct Letter {
     targets: Vec<Arc<QueueCell>>,
     /// Of the letter, once it is in the log.
     position: LogPosition,
+    /// The broker was killed since the message came: another letter of it may have been delivered.
+    uncertain: bool,
 }
 
 impl Vhost {
@@ -91,6 +93,8 @@ impl Vhost {
 
     fn write_letters(&self, now_ms: u64, cell: &Arc<QueueCell>, dead: &[Dead]) -> Vec<Letter> {
         let options = cell.options();
+        let log = self.message_log();
+        let killed_up_to = log.map_or(LogPosition::NONE, |log| log.redelivered_up_to());
         let mut scratch = RouteScratch::with_seed(crate::names::seed());
         let write = |dead: &Dead| {
             let letter = dead_letter::dead_letter(dead, &cell.spec.name, &options, now_ms / 1000);
@@ -105,6 +109,7 @@ impl Vhost {
                 letter,
                 targets,
                 position: LogPosition::NONE,
+                uncertain: dead.position.is_some() && dead.position <= killed_up_to,
             }
         };
         dead.iter().map(write).collect()
@@ -204,12 +209,14 @@ fn bound(now_ms: u64, letters: Vec<Letter>) -> Vec<Bound> {
         letter,
         targets,
         position,
+        uncertain,
     } in letters
     {
         let Some(letter) = letter else { continue };
         for target in targets {
             let kept = position.is_some() && target.survives();
             let mut incoming = letter.incoming(if kept { position } else { LogPosition::NONE });
+            incoming.uncertain = uncertain;
             if kept {
                 let at_ms = QueueCell::expires_at_ms(target.ttl_ms(), now_ms, &letter.message);
                 incoming.expires_at_ms = Some(at_ms);

@@ -27,6 +27,8 @@ pub struct Incoming {
     pub position: LogPosition,
     /// It may have been delivered before: recovery could not know better.
     pub redelivered: bool,
+    /// What it was made of may have come here before the broker was killed: it says so however it is delivered.
+    pub uncertain: bool,
     /// How many deliveries failed before, as recovery found it.
     pub delivery_count: u32,
     /// When it expires, as recovery found it or the log was told; [`NEVER_MS`](super::NEVER_MS) if never. None: counted
@@ -41,6 +43,7 @@ impl Incoming {
             message,
             position,
             redelivered: false,
+            uncertain: false,
             delivery_count: 0,
             expires_at_ms: None,
         }

@@ -26,12 +26,13 @@ impl Queue {
             let seq = self.next_seq;
             self.next_seq += 1;
             self.totals.publish += 1;
+            let uncertain = incoming.uncertain;
             let mut entry = self.entry(now_ms, incoming);
             // When a consumer waits, nothing is ready: the message need not pass through the ready messages.
             if let Some(place) = self.roster.next(gate) {
                 debug_assert!(self.ready.is_empty());
                 // RabbitMQ's classic queues let a dead letter that need not wait go out as if it were new.
-                entry.redelivered &= self.options.kind == QueueKind::Quorum;
+                entry.redelivered &= uncertain || self.options.kind == QueueKind::Quorum;
                 self.deliver(now_ms, place, seq, entry, effects);
             } else if entry.is_due(now_ms) {
                 self.bury(entry, DeadReason::Expired, effects);
@@ -70,6 +71,7 @@ impl Queue {
             message,
             position,
             redelivered,
+            uncertain: _,
             delivery_count,
             expires_at_ms,
         } = incoming;

@@ -259,6 +259,7 @@ impl MessageLog {
                 redelivered: stored.redelivered
                     || stored.delivery_count > 0
                     || position <= self.redelivered_up_to,
+                uncertain: false,
                 delivery_count: stored.delivery_count,
                 expires_at_ms: Some(match stored.expires_ms {
                     0 => NEVER_MS,
