@@ -217,6 +217,7 @@ fn bound(now_ms: u64, letters: Vec<Letter>) -> Vec<Bound> {
             let kept = position.is_some() && target.survives();
             let mut incoming = letter.incoming(if kept { position } else { LogPosition::NONE });
             incoming.uncertain = uncertain;
+            incoming.redelivered |= uncertain;
             if kept {
                 let at_ms = QueueCell::expires_at_ms(target.ttl_ms(), now_ms, &letter.message);
                 incoming.expires_at_ms = Some(at_ms);
