@@ -60,9 +60,9 @@ impl Confirms {
             .push_back((self.published, before.and(promise)));
     }
 
-    /// What the next answer waits for.
+    /// What the newest batch waits for, if it must wait.
     pub(crate) fn awaited(&self) -> Option<Promise> {
-        self.waiting.front().map(|(_, promise)| *promise)
+        self.waiting.back().map(|(_, promise)| *promise)
     }
 
     /// Says what may be said now.
