@@ -1,5 +1,6 @@
 //! The one binary: reads the command line, wires the rooms together, and nothing else.
 
+mod addresses;
 mod config;
 mod ctl;
 mod generate;

@@ -1,32 +1,18 @@
 //! `leveret serve`: the broker itself.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use node::node::Node;
-use server::config::{Addresses, Sources};
+use server::config::Sources;
 use server::tls::Tls;
-use server::{Config, Listeners, Server};
+use server::{Config, HttpServed, Listeners, Server};
 
+use crate::addresses::{MANAGEMENT_PORTS, METRICS_PORTS, addresses, http};
 use crate::{log, systemd};
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Where AMQP is served when nobody says otherwise: every address of this machine.
-fn amqp_default(port: u16) -> String {
-    // An IPv6 socket takes IPv4 clients too; not every machine has IPv6.
-    match TcpListener::bind("[::]:0") {
-        Ok(_) => format!("[::]:{port}"),
-        Err(_) => format!("0.0.0.0:{port}"),
-    }
-}
-
-/// The management API's port, as RabbitMQ's.
-const HTTP_PORT: u16 = 15672;
-
-/// The port of the metrics, as RabbitMQ's.
-const METRICS_PORT: u16 = 15692;
 
 /// AMQP's port.
 const AMQP_PORT: u16 = 5672;
@@ -110,8 +96,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         proxy_protocol: config.listen.proxy_protocol,
         auth: config.auth(),
         options: config.listen.options,
-        http: http_addresses(&arguments.http, HTTP_PORT)?,
-        metrics: http_addresses(&arguments.metrics, METRICS_PORT)?,
+        management: http(&arguments.http, &config.management, MANAGEMENT_PORTS)?,
+        metrics: http(&arguments.metrics, &config.prometheus, METRICS_PORTS)?,
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -132,6 +118,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             log: &log_handle,
             node: Arc::clone(server.node()),
             tls: server.tls().cloned(),
+            http_tls: [server.management(), server.metrics()].map(|served| served.tls.clone()),
         });
         server
             .run(async {
@@ -155,6 +142,8 @@ struct Running<'a> {
     log: &'a log::Handle,
     node: Arc<Node>,
     tls: Option<Arc<Tls>>,
+    /// Of the management API and of the metrics.
+    http_tls: [Option<Arc<Tls>>; 2],
 }
 
 /// Reads the configuration again at each SIGHUP. Ends only if the system refuses signals.
@@ -182,6 +171,12 @@ async fn reload_on_hangup(mut running: Running<'_>) -> std::io::Error {
         if let Some(tls) = &running.tls {
             tls.reload(reload.config.listen.tls.clone());
         }
+        let options = [&reload.config.management.tls, &reload.config.prometheus.tls];
+        for (tls, options) in running.http_tls.iter().zip(options) {
+            if let Some(tls) = tls {
+                tls.reload(options.clone());
+            }
+        }
         let changed = match &reload.changed[..] {
             [] => "nothing changed".to_owned(),
             keys => format!("changed: {}", keys.join(", ")),
@@ -194,62 +189,31 @@ async fn reload_on_hangup(mut running: Running<'_>) -> std::io::Error {
 /// The one line a newcomer looks for. Scripts wait for it, so it goes to standard output.
 #[allow(clippy::print_stdout, reason = "the binary talks to its user")]
 fn announce(server: &Server, data_dir: &Path) {
-    let addresses: Vec<String> = server
-        .amqp_addresses()
-        .iter()
-        .map(SocketAddr::to_string)
-        .collect();
     let canonical = data_dir.canonicalize();
     let data_dir = canonical.as_deref().unwrap_or(data_dir);
     println!(
         "leveret {} serves AMQP on {}, {}data in {}",
         env!("CARGO_PKG_VERSION"),
-        addresses.join(", "),
-        http_announcement(server.http_addresses()),
+        joined(&server.amqp_addresses()),
+        http_announcement(server.management()),
         data_dir.display()
     );
 }
 
-fn http_announcement(addresses: &[SocketAddr]) -> String {
+fn http_announcement(served: &HttpServed) -> String {
+    match (&served.plain[..], &served.over_tls[..]) {
+        ([], []) => String::new(),
+        (plain, []) => format!("its HTTP API on {}, ", joined(plain)),
+        ([], over_tls) => format!("its HTTP API over TLS on {}, ", joined(over_tls)),
+        (plain, over_tls) => format!(
+            "its HTTP API on {}, over TLS on {}, ",
+            joined(plain),
+            joined(over_tls)
+        ),
+    }
+}
+
+fn joined(addresses: &[SocketAddr]) -> String {
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    match addresses.is_empty() {
-        true => String::new(),
-        false => format!("its HTTP API on {}, ", addresses.join(", ")),
-    }
-}
-
-/// Where HTTP is served. The default is only wished for: a second broker of this machine starts without it.
-fn http_addresses(wanted: &[String], port: u16) -> Result<Vec<SocketAddr>> {
-    let none = wanted.iter().any(|wanted| wanted == "none");
-    let wanted = wanted.to_vec();
-    let by_default = wanted.is_empty();
-    let found = addresses(&Addresses { none, wanted }, Some(port))?;
-    for address in found.iter().filter(|_| by_default) {
-        if let Err(error) = TcpListener::bind(address) {
-            tracing::warn!("no HTTP on {address}, which was not asked for: {error}");
-            return Ok(Vec::new());
-        }
-    }
-    Ok(found)
-}
-
-/// `port` is where it is served when nobody says where; none if it is not.
-fn addresses(configured: &Addresses, port: Option<u16>) -> Result<Vec<SocketAddr>> {
-    let wanted = match &configured.wanted[..] {
-        _ if configured.none => Vec::new(),
-        [] => port.map(amqp_default).into_iter().collect(),
-        wanted => wanted.to_vec(),
-    };
-    let mut addresses = Vec::new();
-    for wanted in wanted {
-        // rabbitmq.conf allows a bare port.
-        let full = match wanted.parse::<u16>() {
-            Ok(port) => amqp_default(port),
-            Err(_) => wanted.clone(),
-        };
-        let found = full.to_socket_addrs();
-        let found = found.with_context(|| format!("{wanted} is no HOST:PORT to listen on"))?;
-        addresses.extend(found);
-    }
-    Ok(addresses)
+    addresses.join(", ")
 }

@@ -56,6 +56,7 @@ fn state(call: &Call<'_>, entry: &ConnectionEntry) -> &'static str {
 }
 
 fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
+    let tls = entry.tls.as_deref();
     let mut object = Object::new()
         .with("auth_mechanism", &entry.auth_mechanism)
         .with("channel_max", entry.channel_max)
@@ -69,7 +70,10 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("node", call.api.node_name())
         .with("peer_cert_issuer", Json::Null)
         .with("peer_cert_serial_number", Json::Null)
-        .with("peer_cert_subject", Json::Null)
+        .with(
+            "peer_cert_subject",
+            tls.and_then(|tls| tls.peer_cert_subject.as_ref()),
+        )
         .with("peer_cert_validity", Json::Null)
         .with("peer_host", &entry.peer_host)
         .with("peer_port", entry.peer_port)
@@ -80,11 +84,11 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("send_pend", 0u64)
         .with("recv_cnt", entry.traffic.received.load(Ordering::Relaxed))
         .with("send_cnt", entry.traffic.sent.load(Ordering::Relaxed))
-        .with("ssl", false)
-        .with("ssl_cipher", Json::Null)
+        .with("ssl", tls.is_some())
+        .with("ssl_cipher", tls.map(|tls| &tls.cipher))
         .with("ssl_hash", Json::Null)
-        .with("ssl_key_exchange", Json::Null)
-        .with("ssl_protocol", Json::Null)
+        .with("ssl_key_exchange", tls.map(|tls| &tls.key_exchange))
+        .with("ssl_protocol", tls.map(|tls| &tls.protocol))
         .with("state", state(call, entry))
         .with("timeout", entry.heartbeat_s)
         .with("type", "network")

@@ -18,8 +18,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use management::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
+
+use crate::stalls::Unstalled;
+use crate::tls::Tls;
 
 /// HTTP connections at once, of all listeners; more wait to be accepted.
 const HTTP_CONNECTIONS_MAX: usize = 1024;
@@ -29,6 +32,12 @@ const HTTP_THREADS_MAX: usize = 8;
 
 /// How long a client may take to send a request's head, the wait for it on an idle connection included.
 const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a client may take for TLS's handshake.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may read nothing of what is written to it.
+const HTTP_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest head of a request.
 const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -40,6 +49,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Site {
     /// Bound already.
     pub(crate) listener: TcpListener,
+    /// TLS, if it is spoken there.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// What answers.
     pub(crate) router: Router,
 }
@@ -113,10 +124,26 @@ async fn accept(site: Site, room: Arc<Semaphore>) {
             }
         };
         let router = site.router.clone();
+        // Whoever comes now gets the newest certificate.
+        let acceptor = site.tls.as_ref().map(|tls| tls.acceptor());
         tokio::spawn(async move {
             // A system that cannot is merely slower.
             let _ = stream.set_nodelay(true);
-            serve(stream, Peer { address }, router).await;
+            let peer = Peer { address };
+            match acceptor {
+                None => serve(stream, peer, router).await,
+                Some(acceptor) => {
+                    match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => serve(stream, peer, router).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(peer = %address, "HTTPS connection: {error}")
+                        }
+                        Err(_) => {
+                            tracing::debug!(peer = %address, "HTTPS connection: TLS handshake timeout")
+                        }
+                    }
+                }
+            }
             drop(permit);
         });
     }
@@ -135,7 +162,10 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_HEAD_TIMEOUT)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(
+            TokioIo::new(Unstalled::new(stream, HTTP_WRITE_TIMEOUT)),
+            service,
+        )
         .await;
     if let Err(error) = served {
         tracing::debug!(peer = %peer.address, "HTTP connection: {error}");

@@ -15,7 +15,9 @@ mod http;
 mod memory;
 mod proxy;
 mod server;
+mod sites;
 mod sockets;
+mod stalls;
 pub mod tls;
 mod workers;
 
@@ -23,4 +25,5 @@ pub use clock::Clock;
 pub use config::Config;
 pub use definitions::LoadError;
 pub use server::{Listeners, Server, StartError};
+pub use sites::{HttpAddresses, HttpServed};
 pub use sockets::SocketOptions;

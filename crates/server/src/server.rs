@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use management::{Api, Listening};
 use node::node::{Node, OpenError};
 use node::settings::Settings;
 use tokio::net::TcpListener;
@@ -18,11 +17,10 @@ use crate::auth::{AuthError, AuthOptions, Authorities};
 use crate::clock::Clock;
 use crate::control;
 use crate::definitions::{self, LoadError};
-use crate::host;
-use crate::http::{self, HttpService, Site};
 use crate::memory;
+use crate::sites::{HttpAddresses, HttpServed, Sites};
 use crate::sockets::{Door, SocketOptions};
-use crate::tls::{LoginFrom, Tls, TlsError, TlsOptions};
+use crate::tls::{LoginFrom, Tls, TlsError, TlsOptions, Whose};
 use crate::workers::Workers;
 
 /// How long clients have to answer `connection.close` at a shutdown.
@@ -42,10 +40,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct Listeners {
     /// AMQP, `127.0.0.1:5672` for example; several if a name has several addresses.
     pub amqp: Vec<SocketAddr>,
-    /// The management API, `127.0.0.1:15672` for example.
-    pub http: Vec<SocketAddr>,
-    /// The metrics that Prometheus reads, `127.0.0.1:15692` for example.
-    pub metrics: Vec<SocketAddr>,
+    /// The management API, on port 15672 for example.
+    pub management: HttpAddresses,
+    /// The metrics that Prometheus reads, on port 15692 for example.
+    pub metrics: HttpAddresses,
     /// AMQP over TLS.
     pub amqps: Vec<SocketAddr>,
     /// Sockets that somebody else listens on for us, in place of `amqp`.
@@ -104,8 +102,7 @@ pub struct Server {
     node: Arc<Node>,
     clock: Clock,
     workers: Workers,
-    http: HttpService,
-    http_addresses: Vec<SocketAddr>,
+    sites: Sites,
     amqp: Vec<TcpListener>,
     amqps: Vec<TcpListener>,
     /// How plain connections are made ready, and how those over TLS.
@@ -134,30 +131,12 @@ impl Server {
         let options = &listeners.options;
         let amqp = listen(&listeners.amqp, &listeners.inherited_amqp, options)?;
         let amqps = listen(&listeners.amqps, &listeners.inherited_amqps, options)?;
-        let http = bind_http(&listeners.http)?;
-        let metrics = bind_http(&listeners.metrics)?;
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
-        let local = |listeners: &[std::net::TcpListener]| -> Vec<SocketAddr> {
-            let addresses = listeners.iter().map(std::net::TcpListener::local_addr);
-            addresses.filter_map(Result::ok).collect()
-        };
-        let http_addresses = local(&http);
         let data_dir = data_dir.canonicalize()?;
-        let listening = listening(&local_addresses(&amqp), &http_addresses, &local(&metrics));
-        let api = Api::new(
-            Arc::clone(&node),
-            host::host(&node, clock, &data_dir, listening),
-        );
-        let sites = http.into_iter().map(|listener| Site {
-            listener,
-            router: management::router(Arc::clone(&api)),
-        });
-        let metrics = metrics.into_iter().map(|listener| Site {
-            listener,
-            router: management::metrics_router(Arc::clone(&api)),
-        });
-        let http = HttpService::start(sites.chain(metrics).collect())?;
+        let served = [local_addresses(&amqp), local_addresses(&amqps)];
+        let served = served.each_ref().map(Vec::as_slice);
+        let sites = Sites::start(listeners, &node, clock, &data_dir, served)?;
         let broker = Arc::new(control::Broker {
             node: Arc::clone(&node),
             clock,
@@ -169,8 +148,7 @@ impl Server {
             node,
             clock,
             workers,
-            http,
-            http_addresses,
+            sites,
             amqp,
             amqps,
             doors: [None, tls.clone()].map(|tls| Arc::new(Door::new(listeners, tls))),
@@ -193,9 +171,14 @@ impl Server {
         local_addresses(&self.amqp)
     }
 
-    /// Where the management API is served.
-    pub fn http_addresses(&self) -> &[SocketAddr] {
-        &self.http_addresses
+    /// The management API, as it is served.
+    pub fn management(&self) -> &HttpServed {
+        &self.sites.management
+    }
+
+    /// The metrics, as they are served.
+    pub fn metrics(&self) -> &HttpServed {
+        &self.sites.metrics
     }
 
     /// Where AMQP over TLS is served.
@@ -298,7 +281,15 @@ impl Server {
     async fn watch_certificates(&self) {
         loop {
             sleep(CERTIFICATE_WATCH_INTERVAL).await;
-            if let Some(tls) = &self.tls {
+            let Sites {
+                management,
+                metrics,
+                ..
+            } = &self.sites;
+            for tls in [&self.tls, &management.tls, &metrics.tls]
+                .into_iter()
+                .flatten()
+            {
                 tls.check_files();
             }
         }
@@ -306,7 +297,7 @@ impl Server {
 
     async fn shut_down(mut self) {
         drop(self.control);
-        self.http.stop();
+        self.sites.service.stop();
         let node = &self.node;
         node.connections.force_close(
             "broker forced connection closure with reason 'shutdown'",
@@ -328,39 +319,11 @@ impl Server {
     }
 }
 
-fn bind_http(addresses: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, StartError> {
-    let listen = |address: &SocketAddr| {
-        http::bind(*address).map_err(|error| StartError::Listen {
-            address: address.to_string(),
-            error,
-        })
-    };
-    addresses.iter().map(listen).collect()
-}
-
-/// What is listened on, in RabbitMQ's words.
-fn listening(amqp: &[SocketAddr], http: &[SocketAddr], metrics: &[SocketAddr]) -> Vec<Listening> {
-    let of = |protocol: &'static str, addresses: &[SocketAddr]| {
-        let one = |address: &SocketAddr| Listening {
-            protocol,
-            address: *address,
-            tls: false,
-        };
-        addresses.iter().map(one).collect::<Vec<_>>()
-    };
-    [
-        of("amqp", amqp),
-        of("http", http),
-        of("http/prometheus", metrics),
-    ]
-    .concat()
-}
-
 fn amqp_tls(listeners: &Listeners) -> Result<Option<Arc<Tls>>, TlsError> {
     if listeners.amqps.is_empty() && listeners.inherited_amqps.is_empty() {
         return Ok(None);
     }
-    Tls::load("AMQP", listeners.tls.clone()).map(Some)
+    Tls::load(Whose::AMQP, listeners.tls.clone()).map(Some)
 }
 
 fn listen(

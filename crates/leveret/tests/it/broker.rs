@@ -67,8 +67,8 @@ impl Broker {
     /// Starts with these arguments besides the data directory.
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Broker {
         let data_dir = data_dir.to_str().expect("temporary paths are text");
-        let mut child = leveret(&["serve", "--data-dir", data_dir, "--log-level", "error"])
-            .args(arguments)
+        let start = ["serve", "--data-dir", data_dir, "--log-level", "error"];
+        let mut child = leveret(&[&start, arguments].concat())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary was built");

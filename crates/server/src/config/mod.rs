@@ -31,6 +31,7 @@ mod toml_file;
 mod value;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use node::settings::Settings;
@@ -56,6 +57,10 @@ pub struct Config {
     pub definitions: Option<PathBuf>,
     /// Where AMQP is served, and how.
     pub listen: Listen,
+    /// Where the management API is served: `management.tcp.*`, `management.ssl.*`.
+    pub management: HttpListen,
+    /// Where the metrics are served: `prometheus.tcp.*`, `prometheus.ssl.*`.
+    pub prometheus: HttpListen,
     /// Who is asked when somebody logs in: see [`Config::auth`].
     auth: AuthOptions,
     auth_links: BTreeMap<u64, Link>,
@@ -111,6 +116,33 @@ impl Listen {
             }
             other => other,
         }
+    }
+}
+
+/// Where something is served over HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct HttpListen {
+    /// The port without TLS.
+    pub port: Option<u16>,
+    /// The address without TLS; all if it is not set.
+    pub ip: Option<IpAddr>,
+    /// The port over TLS.
+    pub tls_port: Option<u16>,
+    /// The address over TLS; all if it is not set.
+    pub tls_ip: Option<IpAddr>,
+    /// The certificate and its kin.
+    pub tls: TlsOptions,
+}
+
+impl HttpListen {
+    /// Whether anything is said of how it is served over TLS: then it is.
+    pub fn is_over_tls(&self) -> bool {
+        self.tls_port.is_some() || self.tls_ip.is_some() || self.tls != TlsOptions::default()
+    }
+
+    /// Whether anything is said of how it is served without TLS.
+    pub fn is_plain(&self) -> bool {
+        self.port.is_some() || self.ip.is_some()
     }
 }
 

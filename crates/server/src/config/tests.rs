@@ -468,6 +468,90 @@ const OBEYED: &[Row] = &[
         "{\"v\": Rates { messages: Some(1), bytes: Some(2), connections: Some(3) }}",
     ),
     (
+        "management.tcp.port = 1",
+        |c| format!("{:?}", c.management.port),
+        "Some(1)",
+    ),
+    (
+        "management.tcp.ip = ::1",
+        |c| format!("{:?}", c.management.ip),
+        "Some(::1)",
+    ),
+    (
+        "management.ssl.port = 2",
+        |c| format!("{:?}", c.management.tls_port),
+        "Some(2)",
+    ),
+    (
+        "management.ssl.ip = 127.0.0.1",
+        |c| format!("{:?}", c.management.tls_ip),
+        "Some(127.0.0.1)",
+    ),
+    (
+        "management.ssl.certfile = /c\nmanagement.ssl.keyfile = /k\nmanagement.ssl.cacertfile = /a",
+        |c| {
+            format!(
+                "{:?} {:?} {:?}",
+                c.management.tls.certfile, c.management.tls.keyfile, c.management.tls.cacertfile
+            )
+        },
+        "Some(\"/c\") Some(\"/k\") Some(\"/a\")",
+    ),
+    (
+        "management.ssl.verify = verify_peer\nmanagement.ssl.fail_if_no_peer_cert = true\nmanagement.ssl.depth = 3\n\
+         management.ssl.versions.1 = tlsv1.3",
+        |c| {
+            let tls = &c.management.tls;
+            format!(
+                "{} {} {} {} {}",
+                tls.verify_peer, tls.fail_if_no_peer_cert, tls.depth, tls.tls13, tls.tls12
+            )
+        },
+        "true true 3 true false",
+    ),
+    (
+        "prometheus.tcp.port = 1",
+        |c| format!("{:?}", c.prometheus.port),
+        "Some(1)",
+    ),
+    (
+        "prometheus.tcp.ip = ::1",
+        |c| format!("{:?}", c.prometheus.ip),
+        "Some(::1)",
+    ),
+    (
+        "prometheus.ssl.port = 2",
+        |c| format!("{:?}", c.prometheus.tls_port),
+        "Some(2)",
+    ),
+    (
+        "prometheus.ssl.ip = 127.0.0.1",
+        |c| format!("{:?}", c.prometheus.tls_ip),
+        "Some(127.0.0.1)",
+    ),
+    (
+        "prometheus.ssl.certfile = /c\nprometheus.ssl.keyfile = /k\nprometheus.ssl.cacertfile = /a",
+        |c| {
+            format!(
+                "{:?} {:?} {:?}",
+                c.prometheus.tls.certfile, c.prometheus.tls.keyfile, c.prometheus.tls.cacertfile
+            )
+        },
+        "Some(\"/c\") Some(\"/k\") Some(\"/a\")",
+    ),
+    (
+        "prometheus.ssl.verify = verify_peer\nprometheus.ssl.fail_if_no_peer_cert = true\nprometheus.ssl.depth = 3\n\
+         prometheus.ssl.versions.1 = tlsv1.3",
+        |c| {
+            let tls = &c.prometheus.tls;
+            format!(
+                "{} {} {} {} {}",
+                tls.verify_peer, tls.fail_if_no_peer_cert, tls.depth, tls.tls13, tls.tls12
+            )
+        },
+        "true true 3 true false",
+    ),
+    (
         "log.default.level = error",
         |c| format!("{:?}", c.log.level),
         "Error",
@@ -702,6 +786,10 @@ fn wrong_lines_are_named() {
             "heartbeat = x\nhandshake_timeout = y",
             "rabbitmq.conf:1: heartbeat = x: expected a whole number from 0 to 65535\n\
              rabbitmq.conf:2: handshake_timeout = y: expected a whole number or infinity",
+        ),
+        (
+            "management.tcp.ip = host",
+            "rabbitmq.conf:1: management.tcp.ip = host: expected an IP address",
         ),
         ("include x", "rabbitmq.conf:1: include is for files"),
     ] {

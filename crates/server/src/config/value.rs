@@ -3,6 +3,7 @@
 //! Each reader says what it expected, so that messages are alike whatever the key.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -90,6 +91,12 @@ impl Given<'_> {
             return Err("expected a port, or HOST:PORT".into());
         }
         Ok(self.text())
+    }
+
+    /// An address without a port.
+    pub(super) fn ip(&self) -> Result<IpAddr, String> {
+        let ip = self.value.parse();
+        ip.map_err(|_| "expected an IP address".to_owned())
     }
 
     /// A path.

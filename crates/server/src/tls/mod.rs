@@ -67,6 +67,33 @@ impl Default for TlsOptions {
     }
 }
 
+/// Whose TLS it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    /// What is served, for the log.
+    pub name: &'static str,
+    /// What its keys of the configuration begin with, for messages that name one.
+    pub keys: &'static str,
+}
+
+impl Whose {
+    /// AMQP's listeners.
+    pub const AMQP: Whose = Whose {
+        name: "AMQP",
+        keys: "ssl_options",
+    };
+    /// The management API's.
+    pub const MANAGEMENT: Whose = Whose {
+        name: "the management API",
+        keys: "management.ssl",
+    };
+    /// Those of the metrics.
+    pub const METRICS: Whose = Whose {
+        name: "the metrics",
+        keys: "prometheus.ssl",
+    };
+}
+
 /// `ssl_options.crl_check`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrlCheck {
@@ -85,7 +112,7 @@ pub enum CrlCheck {
 pub enum TlsError {
     /// A key of the configuration is missing.
     #[error("TLS needs {0}")]
-    Missing(&'static str),
+    Missing(String),
     /// A file cannot be read.
     #[error("{} cannot be read: {error}", file.display())]
     Read {
@@ -110,8 +137,7 @@ pub enum TlsError {
 /// See the module.
 #[derive(Debug)]
 pub struct Tls {
-    /// What is served, and for which listeners, for the log.
-    name: &'static str,
+    whose: Whose,
     current: RwLock<Loaded>,
     told: Mutex<Told>,
 }
@@ -131,19 +157,22 @@ struct Told {
 }
 
 impl Tls {
-    /// Reads the files. `name` says in the log whose they are.
+    /// Reads the files.
     ///
     /// # Errors
     /// If they are missing or wrong.
-    pub fn load(name: &'static str, options: TlsOptions) -> Result<Arc<Tls>, TlsError> {
+    pub fn load(whose: Whose, options: TlsOptions) -> Result<Arc<Tls>, TlsError> {
         let tried = Fingerprint::of(&options);
-        let loaded = load(&options)?;
+        let loaded = load(whose, &options)?;
         let now_s = files::now_s();
         if loaded.expires_at_s < now_s {
-            tracing::error!("{name}: the server's certificate has expired; clients will refuse it");
+            tracing::error!(
+                "{}: the server's certificate has expired; clients will refuse it",
+                whose.name
+            );
         }
         Ok(Arc::new(Tls {
-            name,
+            whose,
             current: RwLock::new(loaded),
             told: Mutex::new(Told { options, tried }),
         }))
@@ -181,9 +210,11 @@ impl Tls {
                 return false;
             }
         }
-        let loaded = load(&options).and_then(|loaded| match loaded.expires_at_s < files::now_s() {
-            true => Err(TlsError::Whole("the new certificate has expired".into())),
-            false => Ok(loaded),
+        let loaded = load(self.whose, &options).and_then(|loaded| {
+            match loaded.expires_at_s < files::now_s() {
+                true => Err(TlsError::Whole("the new certificate has expired".into())),
+                false => Ok(loaded),
+            }
         });
         let mut told = self.told.lock();
         told.tried = tried;
@@ -191,13 +222,13 @@ impl Tls {
             Ok(loaded) => {
                 told.options = options;
                 *self.current.write() = loaded;
-                tracing::info!("{}: the certificate was exchanged", self.name);
+                tracing::info!("{}: the certificate was exchanged", self.whose.name);
                 true
             }
             Err(error) => {
                 tracing::error!(
                     "{}: the new certificate is refused, the old one goes on to be used: {error}",
-                    self.name
+                    self.whose.name
                 );
                 false
             }
@@ -205,15 +236,12 @@ impl Tls {
     }
 }
 
-fn load(options: &TlsOptions) -> Result<Loaded, TlsError> {
-    let certfile = options
-        .certfile
-        .as_ref()
-        .ok_or(TlsError::Missing("ssl_options.certfile"))?;
-    let keyfile = options
-        .keyfile
-        .as_ref()
-        .ok_or(TlsError::Missing("ssl_options.keyfile"))?;
+fn load(whose: Whose, options: &TlsOptions) -> Result<Loaded, TlsError> {
+    let missing = |key: &str| TlsError::Missing(format!("{}.{key}", whose.keys));
+    let certfile = options.certfile.as_ref();
+    let certfile = certfile.ok_or_else(|| missing("certfile"))?;
+    let keyfile = options.keyfile.as_ref();
+    let keyfile = keyfile.ok_or_else(|| missing("keyfile"))?;
     let chain = files::certificates(certfile)?;
     let key = files::key(keyfile)?;
     let expires_at_s = files::expires_at_s(certfile, &chain)?;
@@ -235,7 +263,7 @@ fn load(options: &TlsOptions) -> Result<Loaded, TlsError> {
         .with_protocol_versions(&versions)
         .map_err(whole)?;
     let builder = if options.verify_peer {
-        builder.with_client_cert_verifier(verify::verifier(options, provider)?)
+        builder.with_client_cert_verifier(verify::verifier(whose, options, provider)?)
     } else {
         builder.with_no_client_auth()
     };

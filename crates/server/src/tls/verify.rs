@@ -12,16 +12,20 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::{CrlCheck, TlsError, TlsOptions, files};
+use super::{CrlCheck, TlsError, TlsOptions, Whose, files};
 
 /// What verifies clients' certificates.
 pub(super) fn verifier(
+    whose: Whose,
     options: &TlsOptions,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let cacertfile = options.cacertfile.as_ref().ok_or(TlsError::Missing(
-        "ssl_options.cacertfile, for ssl_options.verify is verify_peer",
-    ))?;
+    let keys = whose.keys;
+    let cacertfile = options.cacertfile.as_ref().ok_or_else(|| {
+        TlsError::Missing(format!(
+            "{keys}.cacertfile, for {keys}.verify is verify_peer"
+        ))
+    })?;
     let mut roots = RootCertStore::empty();
     for root in files::certificates(cacertfile)? {
         roots.add(root).map_err(|error| TlsError::File {
@@ -47,6 +51,7 @@ pub(super) fn verifier(
         .build()
         .map_err(|error| TlsError::Whole(error.to_string()))?;
     Ok(Arc::new(Verifier {
+        whose,
         by_roots,
         depth: options.depth,
     }))
@@ -55,6 +60,7 @@ pub(super) fn verifier(
 /// webpki's verifier, and a limit to the chain's length.
 #[derive(Debug)]
 struct Verifier {
+    whose: Whose,
     by_roots: Arc<dyn ClientCertVerifier>,
     depth: usize,
 }
@@ -83,8 +89,8 @@ impl ClientCertVerifier for Verifier {
         if self.depth < between.count() {
             return Err(Error::InvalidCertificate(CertificateError::Other(
                 rustls::OtherError(Arc::new(TlsError::Whole(format!(
-                    "the chain is longer than ssl_options.depth = {}",
-                    self.depth
+                    "the chain is longer than {}.depth = {}",
+                    self.whose.keys, self.depth
                 )))),
             )));
         }

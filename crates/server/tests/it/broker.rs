@@ -30,6 +30,10 @@ pub(crate) struct Broker {
     /// AMQP over TLS, where it is served.
     pub(crate) tls_address: Option<SocketAddr>,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// The management API, without TLS and with it.
+    pub(crate) management: (Option<SocketAddr>, Option<SocketAddr>),
+    /// The metrics, over TLS.
+    pub(crate) metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     before: isize,
@@ -61,8 +65,6 @@ impl Broker {
                 .build();
             runtime.expect("a runtime").block_on(async {
                 let listeners = Listeners {
-                    http: Vec::new(),
-                    metrics: Vec::new(),
                     amqp: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
                     ..listeners
                 };
@@ -71,19 +73,26 @@ impl Broker {
                     .expect("it starts");
                 let address = server.amqp_addresses()[0];
                 let tls_address = server.amqps_addresses().first().copied();
-                let tls = (tls_address, server.tls().cloned());
+                let management = server.management();
+                let first = |addresses: &[SocketAddr]| addresses.first().copied();
+                let management = (first(&management.plain), first(&management.over_tls));
+                let metrics = first(&server.metrics().over_tls);
+                let tls = (tls_address, server.tls().cloned(), management, metrics);
                 let told = started.send((address, Arc::clone(server.node()), tls));
                 told.expect("the test waits for it");
                 let stopped = async { drop(stopped.await) };
                 server.run(stopped).await;
             });
         });
-        let (address, node, (tls_address, tls)) = start.recv().expect("it started");
+        let (address, node, (tls_address, tls, management, metrics)) =
+            start.recv().expect("it started");
         Broker {
             address,
             node,
             tls_address,
             tls,
+            management,
+            metrics,
             stop: Some(stop),
             thread: Some(thread),
             before: 0,

@@ -1,14 +1,15 @@
 //! Hostile clients on real sockets. Each test ends with a healthy client that is served, and with the
 //! connections and the memory given back.
 //!
-//! [`broker`] starts one in this process, [`memory`] counts what it holds, [`pki`] makes certificates, [`service`] answers HTTP, [`tunnel`]
-//! speaks TLS for clients that do not.
+//! [`broker`] starts one in this process, [`memory`] counts what it holds, [`pki`] makes certificates, [`service`]
+//! answers HTTP and asks over it, [`tunnel`] speaks TLS for clients that do not.
 
 mod auth;
 mod broker;
 mod crowd;
 mod flood;
 mod garbage;
+mod https;
 mod memory;
 mod pki;
 mod proxy;

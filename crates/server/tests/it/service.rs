@@ -104,3 +104,28 @@ impl Service {
         let _ = socket.write_all(answer.as_bytes());
     }
 }
+
+/// The whole answer to a GET.
+pub(crate) fn get(address: SocketAddr, path: &str, authorization: &str) -> String {
+    request(address, "GET", path, authorization, "")
+}
+
+/// The whole answer to a request of which only the head is sent. `headers` are more of them, a line each.
+pub(crate) fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    authorization: &str,
+    headers: &str,
+) -> String {
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: {authorization}\r\n{headers}\r\n"
+    );
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    // TLS may end without saying so.
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}

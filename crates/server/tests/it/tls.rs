@@ -8,7 +8,7 @@ use std::time::Duration;
 use node::settings::Settings;
 use probe::{Client, Event, Options};
 use server::Listeners;
-use server::tls::{CrlCheck, LoginFrom, SanType, TlsOptions};
+use server::tls::{CrlCheck, LoginFrom, SanType, TlsOptions, Whose};
 
 use crate::broker::{Broker, PATIENCE, wait_until};
 use crate::pki::{Authority, Files, Pair, expired, params, self_signed};
@@ -356,7 +356,7 @@ fn what_cannot_be_served_is_said() {
     let good = authority.sign(params("localhost"));
     let files = Files::new(&good, &authority);
     let error = |options: TlsOptions| {
-        let error = server::tls::Tls::load("AMQP", options)
+        let error = server::tls::Tls::load(Whose::AMQP, options)
             .expect_err("it is wrong")
             .to_string();
         error.replace(&files.dir.path().display().to_string(), "DIR")

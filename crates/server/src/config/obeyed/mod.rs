@@ -2,6 +2,7 @@
 
 mod auth;
 mod definitions;
+mod http;
 mod identities;
 mod limits;
 mod listeners;
@@ -24,6 +25,16 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Certificates are read again when their files change, and on reload; connections live on. A new certificate \
          that is broken is refused and the old one stays. See [tls.md](tls.md).",
         tls::KEYS,
+    ),
+    (
+        "Management API",
+        "A flag `--http` goes before the `tcp` keys.",
+        http::MANAGEMENT,
+    ),
+    (
+        "Metrics",
+        "For Prometheus. A flag `--metrics` goes before the `tcp` keys.",
+        http::PROMETHEUS,
     ),
     (
         "Limits",

@@ -6,7 +6,7 @@ use crate::tls::{CrlCheck, LoginFrom, SanType, TlsOptions};
 
 /// The keys of one kind of listener: the prefix, and where in the configuration they go.
 macro_rules! tls_keys {
-    ($prefix:literal, $config:ident => $options:expr) => {
+    ($prefix:expr, $config:ident => $options:expr) => {
         [
             key(
                 concat!($prefix, ".certfile"),
@@ -79,6 +79,8 @@ macro_rules! tls_keys {
         ]
     };
 }
+
+pub(super) use tls_keys;
 
 /// The first version that is named takes the place of the default.
 pub(super) fn version(options: &mut TlsOptions, given: &Given<'_>) -> Outcome {

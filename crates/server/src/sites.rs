@@ -1,0 +1,146 @@
+//! What is served over HTTP, and where: the management API and the metrics, each without TLS, with it, or both.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use management::{Api, Listening};
+use node::node::Node;
+
+use crate::clock::Clock;
+use crate::host;
+use crate::http::{self, HttpService, Site};
+use crate::server::{Listeners, StartError};
+use crate::tls::{Tls, TlsOptions, Whose};
+
+/// Where something is to be served over HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct HttpAddresses {
+    /// Without TLS.
+    pub plain: Vec<SocketAddr>,
+    /// Over TLS.
+    pub over_tls: Vec<SocketAddr>,
+    /// The certificate and its kin of `over_tls`.
+    pub tls: TlsOptions,
+}
+
+/// Where something is served over HTTP. Ports are the real ones where 0 was asked for.
+#[derive(Debug, Default)]
+pub struct HttpServed {
+    /// Without TLS.
+    pub plain: Vec<SocketAddr>,
+    /// Over TLS.
+    pub over_tls: Vec<SocketAddr>,
+    /// TLS, where it is spoken: for those who exchange certificates, and who watch them end.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// See the module.
+pub(crate) struct Sites {
+    pub(crate) service: HttpService,
+    pub(crate) management: HttpServed,
+    pub(crate) metrics: HttpServed,
+}
+
+/// Sockets of one of the two, listening.
+struct Bound {
+    plain: Vec<TcpListener>,
+    over_tls: Vec<TcpListener>,
+    served: HttpServed,
+}
+
+impl Sites {
+    /// Binds and serves. `amqp` and `amqps` are where AMQP is served, for the API to tell.
+    pub(crate) fn start(
+        listeners: &Listeners,
+        node: &Arc<Node>,
+        clock: Clock,
+        data_dir: &Path,
+        [amqp, amqps]: [&[SocketAddr]; 2],
+    ) -> Result<Sites, StartError> {
+        let management = Bound::bind(Whose::MANAGEMENT, &listeners.management)?;
+        let metrics = Bound::bind(Whose::METRICS, &listeners.metrics)?;
+        let listening = [
+            listening("amqp", false, amqp),
+            listening("amqp/ssl", true, amqps),
+            listening("http", false, &management.served.plain),
+            listening("https", true, &management.served.over_tls),
+            listening("http/prometheus", false, &metrics.served.plain),
+            listening("https/prometheus", true, &metrics.served.over_tls),
+        ]
+        .concat();
+        let host = host::host(node, clock, data_dir, listening);
+        let api = Api::new(Arc::clone(node), host);
+        let mut sites = Vec::new();
+        let management = management.into_sites(&management::router(Arc::clone(&api)), &mut sites);
+        let metrics = metrics.into_sites(&management::metrics_router(api), &mut sites);
+        Ok(Sites {
+            service: HttpService::start(sites)?,
+            management,
+            metrics,
+        })
+    }
+}
+
+impl Bound {
+    fn bind(whose: Whose, addresses: &HttpAddresses) -> Result<Bound, StartError> {
+        let tls = match &addresses.over_tls[..] {
+            [] => None,
+            _ => Some(Tls::load(whose, addresses.tls.clone())?),
+        };
+        let plain = bind(&addresses.plain)?;
+        let over_tls = bind(&addresses.over_tls)?;
+        let served = HttpServed {
+            plain: local(&plain),
+            over_tls: local(&over_tls),
+            tls,
+        };
+        Ok(Bound {
+            plain,
+            over_tls,
+            served,
+        })
+    }
+
+    /// Appends what is to be served; what is left is where that is.
+    fn into_sites(self, router: &Router, sites: &mut Vec<Site>) -> HttpServed {
+        let plain = self.plain.into_iter().map(|listener| (listener, None));
+        let tls = self.served.tls.clone();
+        let over_tls = self
+            .over_tls
+            .into_iter()
+            .map(|listener| (listener, tls.clone()));
+        sites.extend(plain.chain(over_tls).map(|(listener, tls)| Site {
+            listener,
+            tls,
+            router: router.clone(),
+        }));
+        self.served
+    }
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let listen = |address: &SocketAddr| {
+        http::bind(*address).map_err(|error| StartError::Listen {
+            address: address.to_string(),
+            error,
+        })
+    };
+    addresses.iter().map(listen).collect()
+}
+
+fn local(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    addresses.filter_map(Result::ok).collect()
+}
+
+/// What is listened on, in RabbitMQ's words.
+fn listening(protocol: &'static str, tls: bool, addresses: &[SocketAddr]) -> Vec<Listening> {
+    let one = |address: &SocketAddr| Listening {
+        protocol,
+        address: *address,
+        tls,
+    };
+    addresses.iter().map(one).collect()
+}

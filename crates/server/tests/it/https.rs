@@ -1,0 +1,135 @@
+//! HTTP over TLS: the management API and the metrics, and clients there that do not behave.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use node::settings::Settings;
+use server::tls::TlsOptions;
+use server::{HttpAddresses, Listeners};
+
+use crate::broker::{Broker, wait_until};
+use crate::pki::{Authority, Files, params};
+use crate::service::get;
+use crate::tunnel::{config, handshake, tunnel};
+
+const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+
+fn over_tls(tls: TlsOptions) -> HttpAddresses {
+    HttpAddresses {
+        over_tls: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        tls,
+        ..HttpAddresses::default()
+    }
+}
+
+fn start(management: HttpAddresses) -> (Broker, SocketAddr) {
+    let listeners = Listeners {
+        management,
+        ..Listeners::default()
+    };
+    let broker = Broker::start_with(Settings::default(), listeners);
+    let address = broker.management.1.expect("it is served");
+    (broker, address)
+}
+
+#[test]
+fn the_management_api_is_served_over_tls() {
+    let authority = Authority::new("root");
+    let files = Files::new(&authority.sign(params("localhost")), &authority);
+    let (_broker, address) = start(over_tls(TlsOptions {
+        verify_peer: true,
+        fail_if_no_peer_cert: true,
+        ..files.options()
+    }));
+    let shown = authority.sign(params("hare"));
+    assert!(handshake(address, config(&authority, &[], &[]), "localhost").is_err());
+    let through = tunnel(address, config(&authority, &[&shown], &[]));
+    let answer = get(through, "/api/whoami", GUEST);
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"guest\""),
+        "{answer}"
+    );
+    let listed = get(through, "/api/overview", GUEST);
+    assert!(
+        listed.contains(r#""protocol":"https""#) && listed.contains(r#""tls":true"#),
+        "{listed}"
+    );
+}
+
+#[test]
+fn metrics_are_served_over_tls() {
+    let authority = Authority::new("root");
+    let files = Files::new(&authority.sign(params("localhost")), &authority);
+    let listeners = Listeners {
+        metrics: over_tls(files.options()),
+        ..Listeners::default()
+    };
+    let broker = Broker::start_with(Settings::default(), listeners);
+    let address = broker.metrics.expect("they are served");
+    let through = tunnel(address, config(&authority, &[], &[]));
+    let answer = get(through, "/metrics", "");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("rabbitmq_build_info"), "{answer}");
+}
+
+#[test]
+fn who_is_slow_in_the_handshake_holds_up_nobody() {
+    let authority = Authority::new("root");
+    let files = Files::new(&authority.sign(params("localhost")), &authority);
+    let (_broker, address) = start(over_tls(files.options()));
+    // They wait for ten seconds before they are dropped; whoever comes later must not.
+    let silent: Vec<TcpStream> = (0..100)
+        .map(|number| {
+            let mut socket = TcpStream::connect(address).expect("it listens");
+            if number % 2 == 0 {
+                // The start of a handshake that is never finished.
+                socket.write_all(&[22, 3, 1, 2, 0, 1]).expect("sent");
+            }
+            socket
+        })
+        .collect();
+    let through = tunnel(address, config(&authority, &[], &[]));
+    assert!(get(through, "/api/whoami", GUEST).starts_with("HTTP/1.1 200 OK"));
+    for mut socket in silent {
+        socket.set_nonblocking(true).expect("it can be");
+        let error = socket.read(&mut [0; 16]).expect_err("it waits still");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn certificates_are_exchanged_without_dropping_a_connection() {
+    let authority = Authority::new("root");
+    let first = authority.sign(params("localhost"));
+    let files = Files::new(&first, &authority);
+    let (_broker, address) = start(over_tls(files.options()));
+    let served = || handshake(address, config(&authority, &[], &[]), "localhost");
+    assert_eq!(served(), Ok(first.certificate.der().to_vec()));
+
+    let through = tunnel(address, config(&authority, &[], &[]));
+    let mut living = TcpStream::connect(through).expect("it listens");
+    let mut ask = || {
+        let question =
+            format!("GET /api/whoami HTTP/1.1\r\nhost: h\r\nauthorization: {GUEST}\r\n\r\n");
+        living.write_all(question.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut part = [0; 1024];
+            let count = living.read(&mut part).expect("it lives");
+            assert_ne!(count, 0, "it lives");
+            answer.extend_from_slice(&part[..count]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    };
+    ask();
+    // The server looks by itself.
+    let second = authority.sign(params("localhost"));
+    files.put(&second);
+    wait_until("the new certificate is served", || {
+        served() == Ok(second.certificate.der().to_vec())
+    });
+    ask();
+    files.write("cert.pem", "no certificate");
+    assert_eq!(served(), Ok(second.certificate.der().to_vec()));
+    ask();
+}
