@@ -1,12 +1,11 @@
-//! Who asks, and whether they may: Basic auth, tags, and the guard that each operation names.
+//! Who asks, and whether they may: passwords and tokens, tags, and the guard that each operation names.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use metadata::identity::PermissionKind;
-use node::identities::AuthenticatedUser;
+use node::identities::{AuthenticatedUser, LoginOutcome, LoginRequest};
 use node::vhost::Vhost;
 
 use crate::api::{Api, Peer};
@@ -36,13 +35,6 @@ pub(crate) enum Guard {
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(crate) user: AuthenticatedUser,
-}
-
-/// Logins over HTTP so far.
-#[derive(Debug, Default)]
-pub(crate) struct Attempts {
-    pub(crate) succeeded: AtomicU64,
-    pub(crate) failed: AtomicU64,
 }
 
 /// Why nobody was let in.
@@ -76,8 +68,9 @@ impl Login {
     }
 }
 
-/// Reads the `Authorization` header and lets its user in.
-pub(crate) fn log_in(
+/// Reads the `Authorization` header and lets its user in. Who is refused waits for it, as over AMQP, so that
+/// passwords cannot be tried out fast.
+pub(crate) async fn log_in(
     api: &Api,
     authorization: Option<&[u8]>,
     peer: Option<Peer>,
@@ -85,34 +78,59 @@ pub(crate) fn log_in(
     let Some(authorization) = authorization else {
         return Err(Denied::Anonymous);
     };
-    let login = basic(authorization).and_then(|(user, password)| {
-        let loopback = peer.is_some_and(|peer| peer.is_loopback());
-        let user = api
-            .node
-            .identities
-            .authenticate(&user, &password, loopback)
-            .map_err(|failure| tracing::warn!("HTTP access denied: {failure}"))
-            .ok()?;
-        let login = Login { user };
-        if !login.is_let_in() {
-            tracing::warn!(
-                "HTTP access denied: user '{}' - Not management user",
-                login.name()
-            );
-            return None;
+    let (name, why) = match basic(authorization).or_else(|| bearer(authorization)) {
+        None => (String::new(), "no credentials can be read".to_owned()),
+        Some((name, password)) => {
+            let request = LoginRequest {
+                user: name.clone(),
+                password,
+                peer_is_loopback: peer.is_some_and(|peer| peer.is_loopback()),
+            };
+            match decide(api, request).await.map(|user| Login { user }) {
+                Ok(login) if login.is_let_in() => {
+                    count(api, peer, login.name(), true);
+                    return Ok(login);
+                }
+                Ok(login) => {
+                    let why = format!("user '{}' - Not management user", login.name());
+                    (login.name().to_string(), why)
+                }
+                Err(failure) => (name, failure.to_string()),
+            }
         }
-        Some(login)
+    };
+    count(api, peer, &name, false);
+    tracing::warn!("HTTP access denied: {why}");
+    tokio::time::sleep(api.host.login_refused_delay).await;
+    Err(Denied::Refused)
+}
+
+fn count(api: &Api, peer: Option<Peer>, user: &str, succeeded: bool) {
+    let host = peer.map_or_else(String::new, |peer| {
+        peer.address.ip().to_canonical().to_string()
     });
-    match login {
-        Some(login) => {
-            api.attempts.succeeded.fetch_add(1, Ordering::Relaxed);
-            Ok(login)
-        }
+    api.node.attempts.count("http", &host, user, succeeded);
+}
+
+/// Asks whoever decides on logins.
+async fn decide(api: &Api, request: LoginRequest) -> LoginOutcome {
+    let node = &api.node;
+    match node.authenticator.get() {
+        Some(authenticator) => Arc::clone(authenticator).log_in(request).await,
         None => {
-            api.attempts.failed.fetch_add(1, Ordering::Relaxed);
-            Err(Denied::Refused)
+            node.identities
+                .authenticate(&request.user, &request.password, request.peer_is_loopback)
         }
     }
+}
+
+/// The token of a Bearer header (RFC 6750), which says itself whose it is.
+fn bearer(authorization: &[u8]) -> Option<(String, Vec<u8>)> {
+    let text = std::str::from_utf8(authorization).ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    let token = token.trim();
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
+    is_bearer.then(|| (String::new(), token.as_bytes().to_vec()))
 }
 
 /// User and password of a Basic header (RFC 7617).
@@ -150,7 +168,7 @@ pub(crate) fn check(call: &Call<'_>, guard: Guard) -> Result<(), Failure> {
 /// A vhost that the user may not enter looks as if it were not there.
 fn check_vhost(call: &Call<'_>, sees_all: bool) -> Result<(), Failure> {
     let name = call.param("vhost");
-    if sees_all || call.api.node.identities.may_enter(call.login.name(), name) {
+    if sees_all || call.api.node.identities.admits(&call.login.user, name) {
         return Ok(());
     }
     Err(Failure::not_found("Not Found"))
@@ -164,7 +182,7 @@ impl Call<'_> {
 
     /// Whether the user has permissions in a vhost.
     pub(crate) fn may_enter(&self, vhost: &str) -> bool {
-        self.api.node.identities.may_enter(self.login.name(), vhost)
+        self.api.node.identities.admits(&self.login.user, vhost)
     }
 
     /// Refuses unless the user has a permission, as a client of that user would be.
@@ -190,7 +208,7 @@ impl Call<'_> {
         self.api
             .node
             .identities
-            .check(self.login.name(), &vhost.name, kind, resource)
+            .allows(&self.login.user, &vhost.name, kind, resource)
     }
 }
 
@@ -218,6 +236,17 @@ mod tests {
             "Bearer YTpi",
             "Basic /zo=",
         ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bearer_headers_are_read() {
+        let read = |text: &str| bearer(text.as_bytes());
+        let token = (String::new(), b"a.b.c".to_vec());
+        assert_eq!(read("Bearer a.b.c"), Some(token.clone()));
+        assert_eq!(read("bearer  a.b.c "), Some(token));
+        for bad in ["", "Bearer", "Bearer ", "Basic YTpi"] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

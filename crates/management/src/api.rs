@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use node::node::Node;
 
@@ -71,6 +72,8 @@ pub struct Host {
     pub facts: Box<dyn Fn() -> HostFacts + Send + Sync>,
     /// What is listened on.
     pub listeners: Vec<Listening>,
+    /// How long whoever is refused waits for the refusal.
+    pub login_refused_delay: Duration,
     /// Where the data is.
     pub data_dir: String,
     /// The configuration file, if there is one.
@@ -83,7 +86,6 @@ pub struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) host: Host,
     pub(crate) rates: crate::rates::Rates,
-    pub(crate) attempts: crate::access::Attempts,
 }
 
 impl Api {
@@ -93,7 +95,6 @@ impl Api {
             node,
             host,
             rates: crate::rates::Rates::default(),
-            attempts: crate::access::Attempts::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! From a request to its handler and back: routing, login, body, and the response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -10,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
 use node::catalog::Ticket;
+use tokio::time::timeout;
 
 use crate::access::{self, Denied};
 use crate::answer::{Answer, Body as AnswerBody};
@@ -20,6 +22,9 @@ use crate::routes::{self, Operation, Route};
 use crate::text::unquote_plus;
 
 const JSON: &str = "application/json";
+
+/// How long a client may take to send a request's body; then it is answered with 408.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The API as a router. Whoever serves it puts a [`Peer`] into each request's extensions; without one the client
 /// counts as not on this machine.
@@ -72,17 +77,21 @@ async fn serve(
         .get("x-reason")
         .and_then(|value| String::from_utf8(value.as_bytes().to_vec()).ok());
     let query = parse_query(head.uri.query().unwrap_or_default());
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return failed(&Failure::bad_request(
-            "Exceeded HTTP request body size limit",
-        ));
+    let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
+    let login = match access::log_in(&api, authorization, peer).await {
+        Ok(login) => login,
+        Err(denied) => return refused(&denied),
+    };
+    let body = match timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return failed(&Failure::bad_request(
+                "Exceeded HTTP request body size limit",
+            ));
+        }
+        Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
     };
     let work = move || {
-        let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
-        let login = match access::log_in(&api, authorization, peer) {
-            Ok(login) => login,
-            Err(denied) => return refused(&denied),
-        };
         let call = Call::new(&api, &login, &params, &query, &body, reason.as_deref());
         respond(run(&call, operation))
     };

@@ -3,11 +3,11 @@
 //! The lists are truthful: a feature flag is here because clients ask for it and what it stands for is built; a
 //! deprecated feature says whether this broker permits it.
 
-use std::sync::atomic::Ordering;
+use node::attempts::Tries;
 
 use crate::access::Guard::{Administrator, Management, Monitoring};
 use crate::answer::Answer;
-use crate::api::RABBITMQ_VERSION;
+use crate::api::{Api, RABBITMQ_VERSION};
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
@@ -196,7 +196,7 @@ fn whoami(call: &Call<'_>) -> Result<Answer, Failure> {
     let object = Object::new()
         .with("name", call.login.name())
         .with("tags", call.login.user.tags())
-        .with("is_internal_user", true);
+        .with("is_internal_user", call.login.user.is_own());
     Ok(pages::one(call, object))
 }
 
@@ -209,47 +209,48 @@ fn check_node(call: &Call<'_>) -> Result<(), Failure> {
 
 fn attempts(call: &Call<'_>) -> Result<Answer, Failure> {
     check_node(call)?;
-    let of = |protocol: &'static str, succeeded: u64, failed: u64| {
-        Object::new()
-            .with("protocol", protocol)
-            .with("auth_attempts", succeeded + failed)
-            .with("auth_attempts_failed", failed)
-            .with("auth_attempts_succeeded", succeeded)
-    };
-    let http = &call.api.attempts;
-    let amqp = &call.api.node.churn;
-    let all = vec![
-        of(
-            "http",
-            http.succeeded.load(Ordering::Relaxed),
-            http.failed.load(Ordering::Relaxed),
-        ),
-        of(
-            "amqp091",
-            amqp.logins_succeeded.load(Ordering::Relaxed),
-            amqp.logins_failed.load(Ordering::Relaxed),
-        ),
-    ];
-    pages::answer(call, all)
+    let all = attempts_by_protocol(call.api);
+    let all =
+        all.map(|(protocol, tries)| with_tries(Object::new().with("protocol", protocol), tries));
+    pages::answer(call, all.to_vec())
 }
 
-/// Tracking by source is off, as it is in RabbitMQ unless it is asked for.
+/// What was tried over each protocol, used or not.
+pub(crate) fn attempts_by_protocol(api: &Api) -> [(&'static str, Tries); 2] {
+    let counted = api.node.attempts.by_protocol();
+    ["http", "amqp091"].map(|protocol| {
+        let found = counted.iter().find(|(counted, _)| *counted == protocol);
+        (
+            protocol,
+            found.map_or_else(Tries::default, |(_, tries)| *tries),
+        )
+    })
+}
+
+fn with_tries(object: Object, tries: Tries) -> Object {
+    object
+        .with("auth_attempts", tries.all())
+        .with("auth_attempts_failed", tries.failed)
+        .with("auth_attempts_succeeded", tries.succeeded)
+}
+
+/// Empty unless the tracking of sources is switched on, as in RabbitMQ.
 fn attempts_by_source(call: &Call<'_>) -> Result<Answer, Failure> {
     check_node(call)?;
-    pages::answer(call, Vec::new())
+    let sources = call.api.node.attempts.by_source();
+    let sources = sources.into_iter().map(|(source, tries)| {
+        let object = Object::new()
+            .with("remote_address", source.host)
+            .with("username", source.user)
+            .with("protocol", source.protocol);
+        with_tries(object, tries)
+    });
+    pages::answer(call, sources.collect())
 }
 
 fn reset_attempts(call: &Call<'_>) -> Result<Answer, Failure> {
     check_node(call)?;
-    let (http, amqp) = (&call.api.attempts, &call.api.node.churn);
-    for counter in [
-        &http.succeeded,
-        &http.failed,
-        &amqp.logins_succeeded,
-        &amqp.logins_failed,
-    ] {
-        counter.store(0, Ordering::Relaxed);
-    }
+    call.api.node.attempts.reset();
     Ok(Answer::done())
 }
 

@@ -23,10 +23,6 @@ pub struct Churn {
     pub queues_created: AtomicU64,
     /// Queues that went.
     pub queues_deleted: AtomicU64,
-    /// AMQP logins that succeeded.
-    pub logins_succeeded: AtomicU64,
-    /// AMQP logins that failed.
-    pub logins_failed: AtomicU64,
 }
 
 /// Adds one.

@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use management::{Host, HostFacts, Listening};
 use node::node::Node;
+use protocol::amqp091::LOGIN_REFUSED_DELAY_MS;
 
 use crate::clock::Clock;
 use crate::memory;
@@ -25,6 +27,7 @@ pub(crate) fn host(
         started_ms: clock.now_ms() - clock.uptime().as_millis() as u64,
         facts: Box::new(move || facts(&node, &directory)),
         listeners,
+        login_refused_delay: Duration::from_millis(LOGIN_REFUSED_DELAY_MS),
         data_dir: data_dir.display().to_string(),
         config_file: None,
     }

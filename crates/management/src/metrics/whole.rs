@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use node::alarms::Alarm;
+use node::attempts::Tries;
 use node::counters::MessageTotals;
 
 use super::Wanted;
 use super::page::{Kind, Page, labels};
 use crate::api::{Api, RABBITMQ_VERSION};
+use crate::flags::attempts_by_protocol;
 use crate::stats;
 
 /// What belongs to no object.
@@ -124,37 +126,28 @@ fn write_node(api: &Api, wanted: &Wanted, page: &mut Page) {
 }
 
 fn write_attempts(api: &Api, page: &mut Page) {
-    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
-    let (http, amqp) = (&api.attempts, &api.node.churn);
-    let rows = [
-        ("http", read(&http.succeeded), read(&http.failed)),
-        (
-            "amqp091",
-            read(&amqp.logins_succeeded),
-            read(&amqp.logins_failed),
-        ),
-    ];
-    let mut family = |name: &str, help: &str, value: fn(f64, f64) -> f64| {
+    let rows = attempts_by_protocol(api);
+    let mut family = |name: &str, help: &str, value: fn(Tries) -> u64| {
         page.begin(name, Kind::Counter, help);
-        for (protocol, succeeded, failed) in rows {
+        for (protocol, tries) in rows {
             let labels = labels(&[("protocol", protocol)]);
-            page.sample(name, &labels, value(succeeded, failed));
+            page.sample(name, &labels, value(tries) as f64);
         }
     };
     family(
         "auth_attempts_total",
         "Total number of authentication attempts",
-        |succeeded, failed| succeeded + failed,
+        Tries::all,
     );
     family(
         "auth_attempts_succeeded_total",
         "Total number of successful authentication attempts",
-        |succeeded, _| succeeded,
+        |tries| tries.succeeded,
     );
     family(
         "auth_attempts_failed_total",
         "Total number of failed authentication attempts",
-        |_, failed| failed,
+        |tries| tries.failed,
     );
 }
 

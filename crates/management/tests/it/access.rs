@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use node::identities::NewPassword;
 
-use crate::api::{NO_OBJECT, TestApi};
+use crate::api::{NO_OBJECT, REFUSED_DELAY, TestApi};
 
 fn anonymous(method: &str, path: &str) -> Request<Body> {
     let builder = Request::builder().method(method).uri(path);
@@ -175,12 +175,41 @@ async fn a_body_without_end_is_refused() {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a delay is what is tested, and only that it is not shorter"
+)]
 async fn logins_are_counted() {
     let api = TestApi::new();
+    let asked = std::time::Instant::now();
     api.call_as("nobody", "GET", "whoami", "").await;
+    assert!(REFUSED_DELAY <= asked.elapsed(), "a refusal is held back");
     let attempts = api.get("auth/attempts/leveret@localhost").await;
     assert_eq!(attempts[0]["protocol"], "http");
     assert_eq!(attempts[0]["auth_attempts_failed"], 1);
     assert_eq!(attempts[0]["auth_attempts_succeeded"], 1);
     assert_eq!(attempts[0]["auth_attempts"], 2);
+    assert_eq!(attempts[1]["protocol"], "amqp091");
+    let by_source = "auth/attempts/leveret@localhost/source";
+    assert_eq!(api.get(by_source).await, serde_json::json!([]));
+    api.node.attempts.track_sources(true);
+    api.call_as("nobody", "GET", "whoami", "").await;
+    let sources = api.get(by_source).await;
+    let expected = serde_json::json!({
+        "remote_address": "127.0.0.1", "username": "nobody", "protocol": "http",
+        "auth_attempts": 1, "auth_attempts_failed": 1, "auth_attempts_succeeded": 0,
+    });
+    assert!(
+        sources
+            .as_array()
+            .is_some_and(|all| all.contains(&expected)),
+        "{sources}"
+    );
+    let reply = api
+        .call("DELETE", "auth/attempts/leveret@localhost", "")
+        .await;
+    assert_eq!(reply.status, 204);
+    // The question itself is the first to be counted again.
+    let attempts = api.get("auth/attempts/leveret@localhost").await;
+    assert_eq!(attempts[0]["auth_attempts"], 1);
 }

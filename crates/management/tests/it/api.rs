@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -15,6 +16,9 @@ use tower::ServiceExt;
 
 /// A moment; nothing in these tests asks for a real one.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+
+/// How long a refusal is held back. Short, for tests have many.
+pub(crate) const REFUSED_DELAY: Duration = Duration::from_millis(1);
 
 /// An API under test.
 pub(crate) struct TestApi {
@@ -72,6 +76,7 @@ impl TestApi {
                     tls: false,
                 },
             ],
+            login_refused_delay: REFUSED_DELAY,
             data_dir: "/data".into(),
             config_file: None,
         };

@@ -257,7 +257,6 @@ impl Connection {
             .count("amqp091", &self.peer.host, counted, outcome.is_ok());
         match outcome {
             Ok(user) => {
-                count(&self.node.churn.logins_succeeded);
                 let settings = &self.node.settings;
                 let tune = ConnectionTune {
                     channel_max: settings.channel_max,
@@ -267,10 +266,7 @@ impl Connection {
                 encode_method(self.output.buffer(), 0, &Method::ConnectionTune(tune));
                 self.step(Step::TuneOk(user));
             }
-            Err(failure) => {
-                count(&self.node.churn.logins_failed);
-                self.refuse_login(now_ms, name, mechanism, &failure);
-            }
+            Err(failure) => self.refuse_login(now_ms, name, mechanism, &failure),
         }
     }
 

@@ -10,7 +10,7 @@ use probe::{Client, Event, Options};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use server::auth::{AuthOptions, Backend, CacheOptions, HttpOptions, Link, OAuth2Options};
-use server::{Listeners, config::Config};
+use server::{HttpAddresses, Listeners, config::Config};
 
 use crate::broker::{Broker, PATIENCE, read_to_end};
 use crate::service::Service;
@@ -528,5 +528,58 @@ fn chains_that_make_no_sense_are_refused() {
             .err()
             .map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some(expected), "{conf}");
+    }
+}
+
+#[test]
+fn tokens_are_good_for_the_management_api() {
+    let signer = Signer::new("k1");
+    let (_service, oauth2) = provider(&signer);
+    let listeners = Listeners {
+        management: HttpAddresses {
+            plain: vec![([127, 0, 0, 1], 0).into()],
+            ..HttpAddresses::default()
+        },
+        auth: AuthOptions {
+            links: vec![only(Backend::OAuth2), only(Backend::Internal)],
+            oauth2,
+            ..AuthOptions::default()
+        },
+        ..Listeners::default()
+    };
+    let broker = Broker::start_with(Settings::default(), listeners);
+    let address = broker.management.0.expect("it is served");
+    let get = |path: &str, authorization: &str| crate::service::get(address, path, authorization);
+    let token = signer.sign(&claims(
+        "rabbitmq.tag:management rabbitmq.read:v/*",
+        &json!({}),
+    ));
+    let answer = get("/api/whoami", &format!("Bearer {token}"));
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"ann\""),
+        "{answer}"
+    );
+    // A vhost that the token does not open is not seen, and nothing that is for administrators.
+    assert!(get("/api/queues/%2F", &format!("Bearer {token}")).starts_with("HTTP/1.1 404"));
+    assert!(!get("/api/users", &format!("Bearer {token}")).starts_with("HTTP/1.1 200"));
+    let boss = signer.sign(&claims(ALL, &json!({})));
+    assert!(get("/api/users", &format!("Bearer {boss}")).starts_with("HTTP/1.1 200"));
+    // In place of a password, too, and passwords as before.
+    let basic = |user: &str, password: &str| {
+        let both = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        get("/api/whoami", &format!("Basic {both}"))
+    };
+    assert!(basic("x", &boss).starts_with("HTTP/1.1 200"));
+    assert!(basic("guest", "guest").starts_with("HTTP/1.1 200"));
+    let no_tag = signer.sign(&claims("rabbitmq.read:*/*", &json!({})));
+    for refused in [
+        format!("Bearer {no_tag}"),
+        "Bearer x".into(),
+        "Basic eDp4".into(),
+    ] {
+        assert!(
+            get("/api/whoami", &refused).starts_with("HTTP/1.1 401"),
+            "{refused}"
+        );
     }
 }

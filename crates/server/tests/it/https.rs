@@ -9,7 +9,7 @@ use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, wait_until};
 use crate::pki::{Authority, Files, params};
-use crate::service::get;
+use crate::service::{get, request};
 use crate::tunnel::{config, handshake, tunnel};
 
 const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
@@ -132,4 +132,24 @@ fn certificates_are_exchanged_without_dropping_a_connection() {
     files.write("cert.pem", "no certificate");
     assert_eq!(served(), Ok(second.certificate.der().to_vec()));
     ask();
+}
+
+#[test]
+fn who_may_not_is_told_before_the_body_is_read() {
+    let (_broker, address) = {
+        let listeners = Listeners {
+            management: HttpAddresses {
+                plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                ..HttpAddresses::default()
+            },
+            ..Listeners::default()
+        };
+        let broker = Broker::start_with(Settings::default(), listeners);
+        let address = broker.management.0.expect("it is served");
+        (broker, address)
+    };
+    // The body that is promised never comes.
+    let promised = "content-length: 1000000\r\n";
+    let answer = request(address, "POST", "/api/definitions", "Basic eDp4", promised);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
