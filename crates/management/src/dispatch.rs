@@ -93,7 +93,11 @@ async fn serve(
     };
     let work = move || {
         let call = Call::new(&api, &login, &params, &query, &body, reason.as_deref());
-        respond(run(&call, operation))
+        let result = run(&call, operation);
+        if operation.method != "GET" {
+            audit(&call, operation, head.uri.path(), peer, &result);
+        }
+        respond(result)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(response) => response,
@@ -108,16 +112,34 @@ async fn serve(
 fn run(call: &Call<'_>, operation: &Operation) -> Result<Answer, Failure> {
     access::check(call, operation.guard)?;
     let answer = (operation.handler)(call)?;
-    if operation.method != "GET" {
-        tracing::info!(
-            user = &**call.login.name(),
-            method = operation.method,
-            "HTTP API: {}",
-            operation.summary
-        );
-    }
     wait_until_durable(call.api, answer.ticket)?;
     Ok(answer)
+}
+
+/// One line for each request that may change something, done or refused. Bodies are left out: they hold passwords
+/// and messages.
+fn audit(
+    call: &Call<'_>,
+    operation: &Operation,
+    path: &str,
+    peer: Option<Peer>,
+    result: &Result<Answer, Failure>,
+) {
+    let outcome = match result {
+        Ok(_) => "done".to_owned(),
+        // Reasons may quote the body.
+        Err(failure) => format!("refused: {} {}", failure.status, failure.error),
+    };
+    tracing::info!(
+        target: "audit",
+        from = "HTTP API",
+        peer = peer.map(|peer| peer.address.to_string()),
+        user = &**call.login.name(),
+        verb = operation.summary,
+        method = operation.method,
+        path,
+        outcome,
+    );
 }
 
 fn wait_until_durable(api: &Api, ticket: Ticket) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Around the broker: its configuration while it runs, its logs, systemd.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -151,6 +152,82 @@ fn administrative_acts_are_audited_without_secrets() {
         acts,
         expected.map(|(verb, arguments)| (verb.to_owned(), arguments.to_owned()))
     );
+    broker.stop();
+}
+
+#[test]
+fn acts_over_http_are_audited_without_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = dir.path().join("audit.log");
+    let audit_key = format!("log.audit.file={}", audit.display());
+    let broker = Broker::start_with(
+        &dir.path().join("data"),
+        &[
+            "--amqp",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--set",
+            &audit_key,
+            "--set",
+            "log.console.formatter=json",
+        ],
+    );
+    let address = broker
+        .announcement
+        .split_once("its HTTP API on ")
+        .and_then(|(_, rest)| rest.split(',').next())
+        .expect("it says where");
+    let ask = |method: &str, path: &str, body: &str| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        let length = body.len();
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+    };
+    let ann = r#"{"password":"hunter2","tags":""}"#;
+    ask("PUT", "/api/users/ann", ann);
+    ask("GET", "/api/users", "");
+    ask("DELETE", "/api/users/bob", "");
+    ask("PUT", "/api/users/eve", r#"{"password":["hunter2"]}"#);
+    let lines = std::fs::read_to_string(&audit).unwrap();
+    assert!(!lines.contains("hunter2"), "{lines}");
+    let acts: Vec<[String; 5]> = lines
+        .lines()
+        .map(|line| {
+            let act: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+            let field = |name: &str| act[name].as_str().unwrap_or_default().to_owned();
+            assert_eq!(
+                (field("target"), field("from"), field("user")),
+                ("audit".into(), "HTTP API".into(), "guest".into())
+            );
+            assert!(field("peer").starts_with("127.0.0.1:"), "{line}");
+            ["method", "path", "verb", "outcome", "nothing"].map(field)
+        })
+        .collect();
+    let expected = [
+        ["PUT", "/api/users/ann", "Add or change a user", "done", ""],
+        [
+            "DELETE",
+            "/api/users/bob",
+            "Delete a user",
+            "refused: 404 Object Not Found",
+            "",
+        ],
+        [
+            "PUT",
+            "/api/users/eve",
+            "Add or change a user",
+            "refused: 400 bad_request",
+            "",
+        ],
+    ];
+    assert_eq!(acts, expected.map(|act| act.map(str::to_owned)));
     broker.stop();
 }
 
