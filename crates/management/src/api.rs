@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use node::node::Node;
@@ -86,6 +87,7 @@ pub struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) host: Host,
     pub(crate) rates: crate::rates::Rates,
+    items_built: AtomicU64,
 }
 
 impl Api {
@@ -95,7 +97,17 @@ impl Api {
             node,
             host,
             rates: crate::rates::Rates::default(),
+            items_built: AtomicU64::new(0),
         })
+    }
+
+    /// Items of lists that were built so far, rather than only looked at to sort or leave them out: what lists cost.
+    pub fn items_built(&self) -> u64 {
+        self.items_built.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_built(&self) {
+        self.items_built.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Now, in milliseconds since 1970.

@@ -12,7 +12,7 @@ use crate::connections;
 use crate::consumers;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::pages;
+use crate::pages::{self, Listed};
 use crate::queues::no_collector;
 use crate::rates;
 use crate::routes::{Route, get, list, route};
@@ -44,6 +44,9 @@ pub(crate) const ROUTES: &[Route] = &[
         )],
     ),
 ];
+
+/// A channel that is listed runs.
+const STATE: &str = "running";
 
 /// As [`ChannelEntry::mode`] has them.
 const CONFIRM: u32 = 1;
@@ -88,7 +91,7 @@ fn object(
         .with("prefetch_count", entry.prefetch.load(Ordering::Relaxed))
         .with("reductions", 0u64)
         .with("reductions_details", Object::new().with("rate", 0.0))
-        .with("state", "running")
+        .with("state", STATE)
         .with("transactional", mode == TRANSACTIONAL)
         .with("user", &connection.user)
         .with("user_who_performed_action", &connection.user)
@@ -110,33 +113,64 @@ fn of(connection: &ConnectionEntry) -> Vec<(u16, Arc<ChannelEntry>)> {
     channels.iter().map(own).collect()
 }
 
-fn objects(call: &Call<'_>, connections: &[Arc<ConnectionEntry>]) -> Vec<Object> {
+/// A channel in a list.
+struct Row {
+    connection: Arc<ConnectionEntry>,
+    number: u16,
+    entry: Arc<ChannelEntry>,
+}
+
+impl Listed for Row {
+    fn brief(&self, call: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        let entry = &self.entry;
+        let value = match field {
+            "name" => Json::from(channel_name(&self.connection.name, self.number)),
+            "number" => self.number.into(),
+            "vhost" => (&self.connection.vhost).into(),
+            "user" => (&self.connection.user).into(),
+            "node" => call.api.node_name(),
+            "state" => STATE.into(),
+            "consumer_count" => entry.consumers.load(Ordering::Relaxed).into(),
+            "messages_unacknowledged" => entry.unacked.load(Ordering::Relaxed).into(),
+            "messages_unconfirmed" => entry.unconfirmed.load(Ordering::Relaxed).into(),
+            "prefetch_count" => entry.prefetch.load(Ordering::Relaxed).into(),
+            _ => return None,
+        };
+        Some(Some(value))
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        object(call, &self.connection, self.number, &self.entry)
+    }
+}
+
+fn rows(connections: Vec<Arc<ConnectionEntry>>) -> Vec<Row> {
     let mut all = Vec::new();
     for connection in connections {
-        let channels = of(connection);
-        all.extend(
-            channels
-                .iter()
-                .map(|(number, entry)| object(call, connection, *number, entry)),
-        );
+        let channels = of(&connection).into_iter();
+        all.extend(channels.map(|(number, entry)| Row {
+            connection: Arc::clone(&connection),
+            number,
+            entry,
+        }));
     }
     all
 }
 
 fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
-    pages::answer(call, objects(call, &connections::seen(call)))
+    pages::answer(call, rows(connections::seen(call)))
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
     let mut entries = connections::seen(call);
     entries.retain(|entry| entry.vhost == vhost.name);
-    pages::answer(call, objects(call, &entries))
+    pages::answer(call, rows(entries))
 }
 
 fn list_of_connection(call: &Call<'_>) -> Result<Answer, Failure> {
     let connection = connections::find(call)?;
-    pages::answer(call, objects(call, &[connection]))
+    pages::answer(call, rows(vec![connection]))
 }
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {

@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::pages;
+use crate::pages::{self, Listed};
 use crate::queues::no_collector;
 use crate::rates;
 use crate::routes::{Route, delete, get, list, route};
@@ -45,6 +45,8 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
 ];
 
+const PROTOCOL: &str = "AMQP 0-9-1";
+
 /// RabbitMQ's word for a connection under an alarm: `blocking` until it publishes, then `blocked`.
 fn state(call: &Call<'_>, entry: &ConnectionEntry) -> &'static str {
     let alarm = call.api.node.alarms.any();
@@ -78,7 +80,7 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("peer_host", &entry.peer_host)
         .with("peer_port", entry.peer_port)
         .with("port", entry.local_port)
-        .with("protocol", "AMQP 0-9-1")
+        .with("protocol", PROTOCOL)
         .with("reductions", 0u64)
         .with("reductions_details", Object::new().with("rate", 0.0))
         .with("send_pend", 0u64)
@@ -119,6 +121,43 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
     object
 }
 
+/// A connection in a list.
+struct Row(Arc<ConnectionEntry>);
+
+impl Listed for Row {
+    fn brief(&self, call: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        let Row(entry) = self;
+        let value = match field {
+            "name" => Json::from(&entry.name),
+            "vhost" => (&entry.vhost).into(),
+            "user" => (&entry.user).into(),
+            "node" => call.api.node_name(),
+            "state" => state(call, entry).into(),
+            "host" => (&entry.local_host).into(),
+            "port" => entry.local_port.into(),
+            "peer_host" => (&entry.peer_host).into(),
+            "peer_port" => entry.peer_port.into(),
+            "channels" => entry.channels.lock().len().into(),
+            "connected_at" => entry.connected_at_ms.into(),
+            "protocol" => PROTOCOL.into(),
+            "ssl" => entry.tls.is_some().into(),
+            "user_provided_name" => {
+                return Some(entry.user_provided_name.as_ref().map(Json::from));
+            }
+            _ => return None,
+        };
+        Some(Some(value))
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        object(call, &self.0)
+    }
+}
+
+fn rows(entries: Vec<Arc<ConnectionEntry>>) -> Vec<Row> {
+    entries.into_iter().map(Row).collect()
+}
+
 /// Connections that the user may see, `monitoring` all of them, others their own.
 pub(crate) fn seen(call: &Call<'_>) -> Vec<Arc<ConnectionEntry>> {
     let mut entries = call.api.node.connections.list();
@@ -145,15 +184,14 @@ fn not_yours() -> Failure {
 }
 
 fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
-    let entries = seen(call);
-    pages::answer(call, entries.iter().map(|e| object(call, e)).collect())
+    pages::answer(call, rows(seen(call)))
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
     let mut entries = seen(call);
     entries.retain(|entry| entry.vhost == vhost.name);
-    pages::answer(call, entries.iter().map(|e| object(call, e)).collect())
+    pages::answer(call, rows(entries))
 }
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::channels::channel_name;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::pages;
+use crate::pages::{self, Listed};
 use crate::routes::{Route, list, route};
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -76,16 +76,47 @@ fn channel_details(call: &Call<'_>, info: &ConsumerInfo) -> Object {
     details
 }
 
-fn objects(call: &Call<'_>, vhost: &Vhost) -> Vec<Object> {
+/// A consumer in a list.
+struct Row {
+    vhost: Arc<Vhost>,
+    cell: Arc<QueueCell>,
+    info: ConsumerInfo,
+    active: bool,
+}
+
+impl Listed for Row {
+    fn brief(&self, _: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        let value = match field {
+            // A consumer has a tag.
+            "name" => return Some(None),
+            "consumer_tag" => Json::from(&self.info.tag),
+            "ack_required" => (!self.info.no_ack).into(),
+            "active" => self.active.into(),
+            "exclusive" => self.info.exclusive.into(),
+            "prefetch_count" => self.info.prefetch.into(),
+            "queue.name" => (&self.cell.spec.name).into(),
+            "queue.vhost" => (&self.vhost.name).into(),
+            _ => return None,
+        };
+        Some(Some(value))
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        object(call, &self.vhost, &self.cell, &self.info, self.active)
+    }
+}
+
+fn rows(vhost: &Arc<Vhost>) -> Vec<Row> {
     let queues = vhost.read(|topology| topology.queues());
     let mut all = Vec::new();
     for cell in &queues {
-        let consumers = cell.consumers();
-        all.extend(
-            consumers
-                .iter()
-                .map(|(info, active)| object(call, vhost, cell, info, *active)),
-        );
+        let consumers = cell.consumers().into_iter();
+        all.extend(consumers.map(|(info, active)| Row {
+            vhost: Arc::clone(vhost),
+            cell: Arc::clone(cell),
+            info,
+            active,
+        }));
     }
     all
 }
@@ -116,11 +147,10 @@ fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
     if !call.login.is_monitoring() {
         vhosts.retain(|vhost| call.sees_vhost(&vhost.name));
     }
-    let all = vhosts.iter().flat_map(|vhost| objects(call, vhost));
-    pages::answer(call, all.collect())
+    pages::answer(call, vhosts.iter().flat_map(rows).collect())
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
-    pages::answer(call, objects(call, &vhost))
+    pages::answer(call, rows(&vhost))
 }

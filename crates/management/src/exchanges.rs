@@ -1,5 +1,7 @@
 //! Exchanges: lists, declaring and deleting.
 
+use std::sync::Arc;
+
 use broker::exchange::EXCHANGE_TYPES;
 use metadata::identity::PermissionKind;
 use metadata::topology::ExchangeSpec;
@@ -11,7 +13,7 @@ use crate::answer::Answer;
 use crate::call::{Call, arguments, boolean, text};
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::pages;
+use crate::pages::{self, Listed};
 use crate::routes::{Field, Route, delete, get, list, optional, put, required, route};
 use crate::stats;
 
@@ -64,12 +66,39 @@ fn object(call: &Call<'_>, vhost: &Vhost, spec: &ExchangeSpec) -> Object {
     object
 }
 
-fn objects(call: &Call<'_>, vhost: &Vhost) -> Vec<Object> {
+/// An exchange in a list.
+struct Row {
+    vhost: Arc<Vhost>,
+    spec: ExchangeSpec,
+}
+
+impl Listed for Row {
+    fn brief(&self, _: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        let value = match field {
+            "name" => Json::from(&self.spec.name),
+            "vhost" => (&self.vhost.name).into(),
+            "type" => (&self.spec.kind).into(),
+            "durable" => self.spec.durable.into(),
+            "auto_delete" => self.spec.auto_delete.into(),
+            "internal" => self.spec.internal.into(),
+            _ => return None,
+        };
+        Some(Some(value))
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        object(call, &self.vhost, &self.spec)
+    }
+}
+
+fn rows(vhost: &Arc<Vhost>) -> Vec<Row> {
     vhost.read(|topology| {
-        let exchanges = topology.router.exchanges();
+        let exchanges = topology.router.exchanges().into_iter();
         exchanges
-            .iter()
-            .map(|spec| object(call, vhost, spec))
+            .map(|spec| Row {
+                vhost: Arc::clone(vhost),
+                spec: spec.clone(),
+            })
             .collect()
     })
 }
@@ -77,11 +106,11 @@ fn objects(call: &Call<'_>, vhost: &Vhost) -> Vec<Object> {
 fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhosts = call.api.node.vhosts();
     let seen = vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name));
-    pages::answer(call, seen.flat_map(|vhost| objects(call, vhost)).collect())
+    pages::answer(call, seen.flat_map(rows).collect())
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
-    pages::answer(call, objects(call, &*call.vhost()?))
+    pages::answer(call, rows(&call.vhost()?))
 }
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {

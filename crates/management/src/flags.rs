@@ -181,7 +181,7 @@ fn list_deprecated(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// What is permitted here is no trouble here, so none is reported as used.
 fn list_used(call: &Call<'_>) -> Result<Answer, Failure> {
-    pages::answer(call, Vec::new())
+    pages::answer(call, Vec::<Object>::new())
 }
 
 fn extensions(_call: &Call<'_>) -> Result<Answer, Failure> {

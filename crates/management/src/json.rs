@@ -57,6 +57,15 @@ impl Object {
             .find_map(|(known, value)| (known == key).then_some(value))
     }
 
+    /// The value under a path of keys with dots between them. A key may itself hold dots.
+    pub(crate) fn at(&self, path: &str) -> Option<Json> {
+        if let Some(value) = self.find(path) {
+            return Some(value.clone());
+        }
+        let (head, rest) = path.split_once('.')?;
+        self.find(head)?.at(rest)
+    }
+
     /// Keeps only the fields that `columns` name; `a.b` names a field of a field.
     pub(crate) fn select(self, columns: &[String]) -> Object {
         let select = |(key, value): (Cow<'static, str>, Json)| {
@@ -108,20 +117,13 @@ impl Json {
         }
     }
 
-    /// The value under a path of keys with dots between them.
+    /// See [`Object::at`].
     pub(crate) fn at(&self, path: &str) -> Option<Json> {
-        let Json::Object(object) = self else {
-            return match self {
-                Json::Value(value) => value.get(path).cloned().map(Json::Value),
-                _ => None,
-            };
-        };
-        // A key may itself hold dots.
-        if let Some(value) = object.find(path) {
-            return Some(value.clone());
+        match self {
+            Json::Object(object) => object.at(path),
+            Json::Value(value) => value.get(path).cloned().map(Json::Value),
+            _ => None,
         }
-        let (head, rest) = path.split_once('.')?;
-        object.find(head)?.at(rest)
     }
 
     pub(crate) fn as_str(&self) -> Option<&str> {

@@ -1,6 +1,9 @@
 //! Lists: filtered by name, sorted, cut into pages and columns, all on the server.
 //!
 //! `name` and `use_regex` only count together with `page`, as in RabbitMQ.
+//!
+//! An item of a long list is built only if it is answered with: what it is filtered and sorted by is asked of it
+//! beforehand ([`Listed::brief`]). Sorting by what only the built object knows, a rate for example, builds all.
 
 use regex::Regex;
 
@@ -20,18 +23,107 @@ struct Page {
     items: usize,
 }
 
+/// Something that is in a list before it is built.
+pub(crate) trait Listed {
+    /// A field's value where it is at hand, `Some(None)` where there is no such field; `None` says that only the
+    /// built object knows. All items of a list know the same fields, the name among them.
+    fn brief(&self, call: &Call<'_>, field: &str) -> Option<Option<Json>>;
+
+    /// The whole of it.
+    fn build(self, call: &Call<'_>) -> Object;
+}
+
+impl Listed for Object {
+    fn brief(&self, _: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        Some(self.at(field))
+    }
+
+    fn build(self, _: &Call<'_>) -> Object {
+        self
+    }
+}
+
+/// An item of a list on its way.
+enum Row<T> {
+    Brief(T),
+    Built(Object),
+}
+
+impl<T: Listed> Row<T> {
+    fn brief(&self, call: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        match self {
+            Row::Brief(item) => item.brief(call, field),
+            Row::Built(object) => Some(object.at(field)),
+        }
+    }
+
+    /// A field that [`know`] was asked for.
+    fn known(&self, call: &Call<'_>, field: &str) -> Option<Json> {
+        self.brief(call, field).flatten()
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        match self {
+            Row::Brief(item) => {
+                call.api.count_built();
+                item.build(call)
+            }
+            Row::Built(object) => object,
+        }
+    }
+
+    /// The item as it is answered with.
+    fn select(self, call: &Call<'_>, columns: Option<&[String]>) -> Object {
+        let Some(columns) = columns else {
+            return self.build(call);
+        };
+        let brief = columns
+            .iter()
+            .map(|column| Some((column.clone(), self.brief(call, column)?)));
+        // Of a nested field only the built object knows where it belongs.
+        let flat = !columns.iter().any(|column| column.contains('.'));
+        match brief.collect::<Option<Vec<_>>>().filter(|_| flat) {
+            Some(fields) => {
+                fields
+                    .into_iter()
+                    .fold(Object::new(), |object, field| match (field.0, field.1) {
+                        (column, Some(value)) if object.find(&column).is_none() => {
+                            object.with(column, value)
+                        }
+                        _ => object,
+                    })
+            }
+            None => self.build(call).select(columns),
+        }
+    }
+}
+
+/// Builds all rows unless they know a field as they are.
+fn know<T: Listed>(call: &Call<'_>, rows: &mut Vec<Row<T>>, field: &str) {
+    if rows.iter().any(|row| row.brief(call, field).is_none()) {
+        let built = std::mem::take(rows).into_iter();
+        rows.extend(built.map(|row| Row::Built(row.build(call))));
+    }
+}
+
 /// Answers with a list as the query wants it.
-pub(crate) fn answer(call: &Call<'_>, items: Vec<Object>) -> Result<Answer, Failure> {
+pub(crate) fn answer<T: Listed>(call: &Call<'_>, items: Vec<T>) -> Result<Answer, Failure> {
     let page = page(call)?;
     let total = items.len();
-    let mut items: Vec<Json> = items.into_iter().map(Json::Object).collect();
+    let mut items: Vec<Row<T>> = items.into_iter().map(Row::Brief).collect();
     if page.is_some() {
         filter(call, &mut items);
     }
     sort(call, &mut items);
     let columns = columns(call);
+    let select = |items: Vec<Row<T>>| -> Vec<Json> {
+        let items = items.into_iter();
+        items
+            .map(|item| Json::Object(item.select(call, columns.as_deref())))
+            .collect()
+    };
     let Some(page) = page else {
-        return Ok(Answer::json(select(items, &columns)));
+        return Ok(Answer::json(select(items)));
     };
     let filtered = items.len();
     let pages = filtered.div_ceil(page.items);
@@ -47,11 +139,11 @@ pub(crate) fn answer(call: &Call<'_>, items: Vec<Object>) -> Result<Answer, Fail
         ));
     }
     let first = (page.number - 1) * page.items;
-    let wanted: Vec<Json> = items.into_iter().skip(first).take(page.items).collect();
+    let wanted: Vec<Row<T>> = items.into_iter().skip(first).take(page.items).collect();
     let found = Object::new()
         .with("filtered_count", filtered)
         .with("item_count", wanted.len())
-        .with("items", select(wanted, &columns))
+        .with("items", select(wanted))
         .with("page", page.number)
         .with("page_count", pages)
         .with("page_size", page.items)
@@ -71,13 +163,6 @@ pub(crate) fn one(call: &Call<'_>, object: Object) -> Answer {
 pub(crate) fn columns(call: &Call<'_>) -> Option<Vec<String>> {
     let columns = call.query("columns")?;
     Some(columns.split(',').map(str::to_owned).collect())
-}
-
-fn select(items: Vec<Json>, columns: &Option<Vec<String>>) -> Vec<Json> {
-    match columns {
-        Some(columns) => items.into_iter().map(|item| item.select(columns)).collect(),
-        None => items,
-    }
 }
 
 fn page(call: &Call<'_>) -> Result<Option<Page>, Failure> {
@@ -107,7 +192,7 @@ fn page(call: &Call<'_>) -> Result<Option<Page>, Failure> {
 }
 
 /// Keeps what has the wanted text in its name, whatever the case. A pattern that is none matches nothing.
-fn filter(call: &Call<'_>, items: &mut Vec<Json>) {
+fn filter<T: Listed>(call: &Call<'_>, items: &mut Vec<Row<T>>) {
     let Some(wanted) = call.query("name").filter(|wanted| !wanted.is_empty()) else {
         return;
     };
@@ -115,17 +200,19 @@ fn filter(call: &Call<'_>, items: &mut Vec<Json>) {
         true => Regex::new(&format!("(?i){wanted}")).ok(),
         false => Regex::new(&format!("(?i){}", regex::escape(wanted))).ok(),
     };
-    let matches = |item: &Json| {
-        let name = item.at("name");
+    know(call, items, "name");
+    let matches = |item: &Row<T>| {
+        let name = item.known(call, "name");
         let name = name.as_ref().and_then(Json::as_str).unwrap_or_default();
         regex.as_ref().is_some_and(|regex| regex.is_match(name))
     };
     items.retain(matches);
 }
 
-fn sort(call: &Call<'_>, items: &mut [Json]) {
+fn sort<T: Listed>(call: &Call<'_>, items: &mut Vec<Row<T>>) {
     if let Some(path) = call.query("sort").filter(|path| !path.is_empty()) {
-        items.sort_by_cached_key(|item| Key(item.at(path)));
+        know(call, items, path);
+        items.sort_by_cached_key(|item| Key(item.known(call, path)));
     }
     if call.query_flag("sort_reverse") {
         items.reverse();

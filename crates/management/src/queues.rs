@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::consumers;
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::pages;
+use crate::pages::{self, Listed};
 use crate::rates;
 use crate::routes::{Route, list, route};
 use crate::stats;
@@ -49,6 +49,9 @@ pub(crate) const ROUTES: &[Route] = &[
 const QUEUE_BYTES: u64 = 2_048;
 /// Memory of a message beside its bytes.
 const MESSAGE_BYTES: u64 = 128;
+
+/// A queue that is listed runs: one that does not is not there.
+const STATE: &str = "running";
 
 /// How much is told of a queue.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +89,7 @@ pub(crate) fn object(
         .with("exclusive", spec.exclusive)
         .with("arguments", Json::table(&spec.arguments))
         .with("node", node_name.clone())
-        .with("state", "running")
+        .with("state", STATE)
         .with("internal", false)
         .with("internal_owner", false)
         .with(
@@ -241,15 +244,49 @@ pub(crate) fn no_collector() -> Object {
         .fold(Object::new(), |object, field| object.with(field, -1i64))
 }
 
-fn in_vhosts<'a>(
-    call: &Call<'_>,
-    vhosts: impl Iterator<Item = &'a Arc<Vhost>>,
+/// A queue in a list.
+struct Row {
+    vhost: Arc<Vhost>,
+    cell: Arc<QueueCell>,
     detail: Detail,
-) -> Vec<Object> {
+}
+
+impl Listed for Row {
+    fn brief(&self, call: &Call<'_>, field: &str) -> Option<Option<Json>> {
+        let (spec, counts) = (&self.cell.spec, || self.cell.counts());
+        let value = match field {
+            "name" => Json::from(&spec.name),
+            "vhost" => (&self.vhost.name).into(),
+            "type" => kind(&self.cell).into(),
+            "durable" => spec.durable.into(),
+            "auto_delete" => spec.auto_delete.into(),
+            "exclusive" => spec.exclusive.into(),
+            "node" => call.api.node_name(),
+            "state" => STATE.into(),
+            "messages" => (counts().ready + counts().unacked).into(),
+            "messages_ready" => counts().ready.into(),
+            "messages_unacknowledged" => counts().unacked.into(),
+            "message_bytes" => (counts().ready_bytes + counts().unacked_bytes).into(),
+            "consumers" => counts().consumers.into(),
+            _ => return None,
+        };
+        Some(Some(value))
+    }
+
+    fn build(self, call: &Call<'_>) -> Object {
+        object(call, &self.vhost, &self.cell, self.detail)
+    }
+}
+
+fn in_vhosts<'a>(vhosts: impl Iterator<Item = &'a Arc<Vhost>>, detail: Detail) -> Vec<Row> {
     let mut all = Vec::new();
     for vhost in vhosts {
         let queues = vhost.read(|topology| topology.queues());
-        all.extend(queues.iter().map(|cell| object(call, vhost, cell, detail)));
+        all.extend(queues.into_iter().map(|cell| Row {
+            vhost: Arc::clone(vhost),
+            cell,
+            detail,
+        }));
     }
     all
 }
@@ -257,21 +294,19 @@ fn in_vhosts<'a>(
 fn list_all(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhosts = call.api.node.vhosts();
     let seen = vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name));
-    pages::answer(call, in_vhosts(call, seen, Detail::Listed))
+    pages::answer(call, in_vhosts(seen, Detail::Listed))
 }
 
 fn list_detailed(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhosts = call.api.node.vhosts();
     let seen = vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name));
-    pages::answer(call, in_vhosts(call, seen, Detail::Whole))
+    pages::answer(call, in_vhosts(seen, Detail::Whole))
 }
 
 fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
-    pages::answer(
-        call,
-        in_vhosts(call, std::iter::once(&vhost), Detail::Listed),
-    )
+    let rows = in_vhosts(std::iter::once(&vhost), Detail::Listed);
+    pages::answer(call, rows)
 }
 
 fn list_of_user(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -280,5 +315,5 @@ fn list_of_user(call: &Call<'_>) -> Result<Answer, Failure> {
     let seen = vhosts.iter().filter(|vhost| {
         call.sees_vhost(&vhost.name) && identities.may_enter(call.param("user"), &vhost.name)
     });
-    pages::answer(call, in_vhosts(call, seen, Detail::Listed))
+    pages::answer(call, in_vhosts(seen, Detail::Listed))
 }

@@ -23,6 +23,7 @@ pub(crate) const REFUSED_DELAY: Duration = Duration::from_millis(1);
 /// An API under test.
 pub(crate) struct TestApi {
     pub(crate) node: Arc<Node>,
+    pub(crate) api: Arc<Api>,
     router: Router,
     metrics: Router,
 }
@@ -85,7 +86,8 @@ impl TestApi {
         TestApi {
             node,
             router,
-            metrics: management::metrics_router(api),
+            metrics: management::metrics_router(Arc::clone(&api)),
+            api,
         }
     }
 

@@ -1,8 +1,11 @@
 //! Pages, sorting, columns, and lists of much.
 
+use metadata::topology::QueueSpec;
+use node::connections::ConnectionId;
 use serde_json::json;
+use wire::amqp091::table::FieldTable;
 
-use crate::api::{TestApi, bad};
+use crate::api::{NOW_MS, TestApi, bad};
 
 async fn api_with_queues(names: &[&str]) -> TestApi {
     let api = TestApi::new();
@@ -69,6 +72,96 @@ async fn lists_are_sorted_and_cut_to_columns() {
         json!({"node": "leveret@localhost", "object_totals": {"queues": 2}})
     );
     assert!(api.get("queues?sort=nope").await.is_array());
+}
+
+/// What a page of many costs: only what is answered with is built.
+#[tokio::test]
+async fn a_page_builds_its_own_items_and_no_others() {
+    const QUEUES: usize = 10_000;
+    let api = TestApi::new();
+    let vhost = api.node.vhost("/").expect("it is there");
+    for number in 0..QUEUES {
+        let spec = QueueSpec {
+            name: format!("q{number:05}").into(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: FieldTable::default(),
+        };
+        let declared = vhost.declare_queue(NOW_MS, spec, ConnectionId(1));
+        assert!(declared.is_ok(), "it is new");
+    }
+    for (path, items, first, built) in [
+        ("queues?page=1", 100, "q00000", 100),
+        ("queues?page=20&page_size=500", 500, "q09500", 500),
+        (
+            "queues?page=1&page_size=10&sort=name&sort_reverse=true",
+            10,
+            "q09999",
+            10,
+        ),
+        (
+            "queues?page=1&page_size=10&sort=messages&name=q000&use_regex=false",
+            10,
+            "q00000",
+            10,
+        ),
+        (
+            "queues/%2F?page=2&page_size=7&name=99%24&use_regex=true",
+            7,
+            "q00799",
+            7,
+        ),
+        ("queues/detailed?page=1&page_size=3", 3, "q00000", 3),
+        (
+            "queues?page=1&page_size=5&columns=name,vhost,messages",
+            5,
+            "q00000",
+            0,
+        ),
+        (
+            "queues?page=1&page_size=5&columns=name,memory",
+            5,
+            "q00000",
+            5,
+        ),
+        // Of rates only the built object knows.
+        (
+            "queues?page=1&page_size=5&sort=messages_details.rate",
+            5,
+            "q00000",
+            QUEUES,
+        ),
+    ] {
+        let before = api.api.items_built();
+        let page = api.get(path).await;
+        assert_eq!(
+            page["items"].as_array().map(Vec::len),
+            Some(items),
+            "{path}"
+        );
+        assert_eq!(page["items"][0]["name"], first, "{path}");
+        assert_eq!(api.api.items_built() - before, built as u64, "{path}");
+    }
+    let all = api.get("queues?columns=name").await;
+    assert_eq!(all.as_array().map(Vec::len), Some(QUEUES));
+}
+
+/// What is known of an item before it is built is what the built one says.
+#[tokio::test]
+async fn what_is_known_beforehand_is_what_is_built() {
+    let api = api_with_queues(&["b", "a"]).await;
+    for path in ["queues", "exchanges", "exchanges/%2F", "queues/%2F"] {
+        let whole = api.get(path).await;
+        let whole = whole.as_array().expect("a list");
+        let fields = whole[0].as_object().expect("an object").keys();
+        for field in fields {
+            let alone = api.get(&format!("{path}?columns={field}")).await;
+            for (one, whole) in alone.as_array().expect("a list").iter().zip(whole) {
+                assert_eq!(one.get(field), whole.get(field), "{path} {field}");
+            }
+        }
+    }
 }
 
 /// Every route without parameters answers the administrator, and with what RabbitMQ's clients read.
