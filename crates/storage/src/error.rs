@@ -91,6 +91,11 @@ impl StorageError {
     }
 }
 
+/// There is no number left for what would be written, and nothing could read it again.
+pub(crate) fn used_up() -> std::io::Error {
+    std::io::Error::other("the numbers of the message log are used up")
+}
+
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),

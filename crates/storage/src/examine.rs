@@ -139,10 +139,7 @@ fn verify(
         let Some(part) = loaded.ledger.part_at(number, span) else {
             continue;
         };
-        let entries = file
-            .directory_entry(part.index)
-            .and_then(|entry| file.index(&entry));
-        match entries {
+        match file.index_of(part) {
             Ok(entries) => {
                 let entries = entries
                     .into_iter()

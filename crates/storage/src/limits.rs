@@ -11,11 +11,20 @@ pub(crate) const SECTOR_BYTES: usize = 512;
 /// The largest owner number: the ledger uses the bit above.
 pub(crate) const OWNER_MAX: u64 = (1 << 63) - 1;
 
-/// No position is larger: at a million a second it is reached in a hundred thousand years.
+/// No position is larger: at a million a second it is reached in a hundred thousand years. A file that says so is
+/// damaged, and a log that gets there fails rather than write what it could not read again.
 pub(crate) const POSITION_MAX: u64 = 1 << 62;
 
-/// No log file or segment has a larger number: a name that says so is not one of ours.
+/// No log file, segment or manifest has a larger number: a name that says so is not one of ours. A log that gets
+/// there fails.
 pub(crate) const FILE_NUMBER_MAX: u64 = 1 << 62;
+
+/// What a repair goes on from has no larger number, so that there are as many left: a stray file, or a manifest
+/// that is sound and yet cannot be right, is passed over.
+pub(crate) const FILE_NUMBER_REPAIRED_MAX: u64 = FILE_NUMBER_MAX / 2;
+
+/// No log file is longer: places in it are 32 bits.
+pub(crate) const LOG_FILE_LENGTH_MAX: u64 = u32::MAX as u64;
 
 /// The largest record. A message may be up to 512 MiB in RabbitMQ (`max_message_size`); owners come on top.
 pub const RECORD_BYTES_MAX: u32 = 1 << 30;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::bytes::{Cursor, crc32c_but, is_checksum, put_u32, put_u64, set_u32};
 use crate::disk::{Disk, DiskFile};
+use crate::error::used_up;
 use crate::limits::{FILE_NUMBER_MAX, POSITION_MAX, SECTOR_BYTES};
 use crate::record::{self, Note};
 use crate::{LogPosition, StorageError};
@@ -40,6 +41,10 @@ impl Header {
         out
     }
 
+    fn is_possible(&self) -> bool {
+        self.number <= FILE_NUMBER_MAX && (1..=POSITION_MAX).contains(&self.first.0)
+    }
+
     /// What is wrong with it, in words, if it is no whole header of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         let bytes = bytes
@@ -66,8 +71,9 @@ impl Header {
             })
         };
         let mut header = header;
-        let header = header().filter(|header| header.first.0 <= POSITION_MAX);
-        header.ok_or("its header says what cannot be")
+        header()
+            .filter(Header::is_possible)
+            .ok_or("its header says what cannot be")
     }
 }
 
@@ -129,6 +135,9 @@ pub(crate) fn make(disk: &dyn Disk, make: &Make) -> Result<Arc<dyn DiskFile>, Ma
     let name = name(make.header.number);
     let again = |error| MakeError::Again(StorageError::disk(&name, error));
     let fatal = |error| MakeError::Fatal(StorageError::disk(&name, error));
+    if !make.header.is_possible() {
+        return Err(fatal(used_up()));
+    }
     let recycled = make
         .spare
         .and_then(|spare| disk.rename(&self::name(spare), &name).ok())

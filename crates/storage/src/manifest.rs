@@ -2,7 +2,8 @@
 
 use crate::bytes::{Cursor, crc32c_but, is_checksum, put_u32, put_u64, set_u32};
 use crate::disk::Disk;
-use crate::limits::{FILE_NUMBER_MAX, MANIFEST_BYTES_MAX, POSITION_MAX};
+use crate::error::used_up;
+use crate::limits::{FILE_NUMBER_MAX, MANIFEST_BYTES_MAX, OWNER_MAX, POSITION_MAX};
 use crate::{OwnerId, StorageError};
 
 pub(crate) const NAME: &str = "manifest";
@@ -118,26 +119,39 @@ impl Manifest {
         };
         let clean = (cursor.u64()?, cursor.u64()?);
         manifest.clean = (clean.0 != 0).then_some(clean);
-        if manifest.first_log.max(manifest.next_segment) > FILE_NUMBER_MAX {
+        if !manifest.numbers_are_possible() {
             return None;
         }
         for _ in 0..cursor.u64()? {
-            manifest.segments.push(decode_segment(&mut cursor)?);
+            let segment = decode_segment(&mut cursor)?;
+            let before = manifest.segments.last().map(|before| before.number);
+            let last = manifest.next_segment.checked_sub(1)?;
+            if !follows(before, segment.number, last) {
+                return None;
+            }
+            manifest.segments.push(segment);
         }
         for _ in 0..cursor.u64()? {
-            let owner = OwnerId(cursor.u64()?);
-            let mut runs = Vec::new();
+            let owner = decode_owner(&mut cursor)?;
+            let before = manifest.delivered.last().map(|(before, _)| *before);
+            if !follows(before, owner, OwnerId(OWNER_MAX)) {
+                return None;
+            }
+            let mut runs: Vec<(u64, u64, u32)> = Vec::new();
             for _ in 0..cursor.u64()? {
-                let (first, last) = (cursor.u64()?, cursor.u64()?);
-                let count = u32::try_from(cursor.u64()?).ok()?;
-                if last < first || last > POSITION_MAX {
-                    return None;
-                }
-                runs.push((first, last, count));
+                let before = runs.last().map(|(_, last, _)| *last);
+                let (first, last) = decode_run(&mut cursor, before)?;
+                runs.push((first, last, u32::try_from(cursor.u64()?).ok()?));
             }
             manifest.delivered.push((owner, runs));
         }
         cursor.is_empty().then_some(manifest)
+    }
+
+    /// Whether it can be read again.
+    fn numbers_are_possible(&self) -> bool {
+        let largest = self.sequence.max(self.first_log).max(self.next_segment);
+        self.sequence > 0 && largest <= FILE_NUMBER_MAX
     }
 
     /// The manifest of a directory, or `None` if there is none.
@@ -162,12 +176,32 @@ impl Manifest {
     /// Puts this manifest in the place of the one before.
     pub(crate) fn write(&self, disk: &dyn Disk) -> Result<(), StorageError> {
         let failed = |error| StorageError::disk(NAME_NEW, error);
+        if !self.numbers_are_possible() {
+            return Err(failed(used_up()));
+        }
         let file = disk.create(NAME_NEW).map_err(failed)?;
         file.write_at(0, &self.encode()).map_err(failed)?;
         file.sync().map_err(failed)?;
         disk.rename(NAME_NEW, NAME).map_err(failed)?;
         disk.sync_names().map_err(failed)
     }
+}
+
+/// Whether a value comes behind the one before it, and is not above the largest.
+fn follows<T: PartialOrd>(before: Option<T>, value: T, largest: T) -> bool {
+    before.is_none_or(|before| before < value) && value <= largest
+}
+
+fn decode_owner(cursor: &mut Cursor<'_>) -> Option<OwnerId> {
+    let owner = cursor.u64().map(OwnerId);
+    owner.filter(|owner| owner.0 <= OWNER_MAX)
+}
+
+/// A run behind the last position of the one before.
+fn decode_run(cursor: &mut Cursor<'_>, before: Option<u64>) -> Option<(u64, u64)> {
+    let (first, last) = (cursor.u64()?, cursor.u64()?);
+    let possible = follows(before, first, last) && last <= POSITION_MAX;
+    possible.then_some((first, last))
 }
 
 fn decode_segment(cursor: &mut Cursor<'_>) -> Option<SegmentState> {
@@ -178,19 +212,31 @@ fn decode_segment(cursor: &mut Cursor<'_>) -> Option<SegmentState> {
         touched: Vec::new(),
     };
     for _ in 0..cursor.u64()? {
-        let mut touched = Touched {
-            owner: OwnerId(cursor.u64()?),
-            first: cursor.u64()?,
-            runs: Vec::new(),
-        };
-        for _ in 0..cursor.u64()? {
-            let (start, end) = (cursor.u64()?, cursor.u64()?);
-            if end < start || end > POSITION_MAX {
-                return None;
-            }
-            touched.runs.push((start, end));
+        let touched = decode_touched(cursor)?;
+        let name = |touched: &Touched| (touched.owner, touched.first);
+        let before = segment.touched.last().map(name);
+        if !follows(before, name(&touched), (OwnerId(OWNER_MAX), POSITION_MAX)) {
+            return None;
         }
         segment.touched.push(touched);
     }
     Some(segment)
+}
+
+/// Its runs ascend, and none begins before the part does. Where the part ends, its segment says.
+fn decode_touched(cursor: &mut Cursor<'_>) -> Option<Touched> {
+    let mut touched = Touched {
+        owner: decode_owner(cursor)?,
+        first: cursor.u64()?,
+        runs: Vec::new(),
+    };
+    for _ in 0..cursor.u64()? {
+        let before = touched.runs.last().map(|(_, last)| *last);
+        let (first, last) = decode_run(cursor, before)?;
+        if first < touched.first {
+            return None;
+        }
+        touched.runs.push((first, last));
+    }
+    Some(touched)
 }

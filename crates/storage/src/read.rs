@@ -256,8 +256,7 @@ impl Shared {
             return Ok(found);
         }
         let file = Arc::new(SegmentFile::open(&*self.disk, part.segment)?);
-        let entry = file.directory_entry(part.index)?;
-        let entries = Arc::new(file.index(&entry)?);
+        let entries = Arc::new(file.index_of(part)?);
         self.indexes
             .lock()
             .insert(key, (Arc::clone(&file), Arc::clone(&entries)));

@@ -9,7 +9,7 @@
 
 use crate::append::{Append, OwnerEntry};
 use crate::bytes::{Cursor, crc32c, is_checksum, put_u32, put_u64, put_varint, set_u32};
-use crate::limits::{OWNER_MAX, RECORD_BYTES_MAX};
+use crate::limits::{OWNER_MAX, POSITION_MAX, RECORD_BYTES_MAX};
 use crate::{LogPosition, OwnerId};
 
 pub(crate) const HEADER_BYTES: usize = 24;
@@ -126,7 +126,7 @@ impl<'a> Runs<'a> {
             let first = end.checked_add(cursor.varint()?)?;
             let length = cursor.varint()?;
             end = first.checked_add(length)?;
-            if length == 0 || first == 0 {
+            if length == 0 || first == 0 || end - 1 > POSITION_MAX {
                 return None;
             }
         }
@@ -163,7 +163,7 @@ pub(crate) fn decode(bytes: &[u8], salt: u32) -> Option<Record<'_>> {
     let flags = cursor.u8()?;
     let padding = usize::from(cursor.u16()?);
     let count = cursor.u32()?;
-    if padding > 7 {
+    if padding > 7 || !position_is_possible(position.0, kind) {
         return None;
     }
     let body_bytes = cursor.len().checked_sub(padding)?;
@@ -222,6 +222,15 @@ fn length_is_possible(length: u32) -> bool {
     length.is_multiple_of(8) && (HEADER_BYTES as u32..=RECORD_BYTES_MAX).contains(&length)
 }
 
+/// A mark has the position that comes next, so that of any other record is one below the last.
+fn position_is_possible(position: u64, kind: u8) -> bool {
+    (1..POSITION_MAX + u64::from(kind == KIND_MARK)).contains(&position)
+}
+
+fn owner(body: &mut Cursor<'_>) -> Option<OwnerId> {
+    body.u64().filter(|owner| *owner <= OWNER_MAX).map(OwnerId)
+}
+
 fn decode_body<'a>(kind: u8, flags: u8, count: u32, body: &mut Cursor<'a>) -> Option<Body<'a>> {
     if kind != KIND_MESSAGE && flags != 0 {
         return None;
@@ -251,20 +260,20 @@ fn decode_body<'a>(kind: u8, flags: u8, count: u32, body: &mut Cursor<'a>) -> Op
             Body::Message(message)
         }
         KIND_RELEASE => Body::Release {
-            owner: OwnerId(body.u64()?),
+            owner: owner(body)?,
             runs: Runs::check(body.0, count)?,
         },
         KIND_DELIVERED => Body::Delivered {
-            owner: OwnerId(body.u64()?),
+            owner: owner(body)?,
             count: body.u32()?,
             runs: Runs::check(body.0, count)?,
         },
         KIND_PURGE => Body::Purge {
-            owner: OwnerId(body.u64()?),
+            owner: owner(body)?,
             keep: Runs::check(body.0, count)?,
         },
         KIND_FORGET => Body::Forget {
-            owner: OwnerId(body.u64()?),
+            owner: owner(body)?,
         },
         KIND_MARK => Body::Mark {
             file: body.u64()?,
@@ -574,6 +583,41 @@ mod tests {
         }
         for end in 0..out.len() {
             assert!(decode(&out[..end], salt(1)).is_none());
+        }
+    }
+
+    #[test]
+    fn what_no_record_can_say_is_refused() {
+        let reads = |position, note: &Note<'_>| {
+            let mut out = Vec::new();
+            encode_note(&mut out, LogPosition(position), salt(1), note);
+            decode(&out, salt(1)).is_some()
+        };
+        let mark = Note::Mark {
+            file: 1,
+            synced_bytes: 0,
+        };
+        let forget = |owner| Note::Forget {
+            owner: OwnerId(owner),
+        };
+        for (position, as_mark, as_other) in [
+            (0, false, false),
+            (1, true, true),
+            (POSITION_MAX - 1, true, true),
+            (POSITION_MAX, true, false),
+            (POSITION_MAX + 1, false, false),
+            (u64::MAX, false, false),
+        ] {
+            assert_eq!(reads(position, &mark), as_mark, "{position}");
+            assert_eq!(reads(position, &forget(1)), as_other, "{position}");
+        }
+        assert!(reads(1, &forget(OWNER_MAX)) && !reads(1, &forget(OWNER_MAX + 1)));
+        for (last, possible) in [(POSITION_MAX, true), (POSITION_MAX + 1, false)] {
+            let note = Note::Release {
+                owner: OwnerId(1),
+                positions: &positions(&[7, last]),
+            };
+            assert_eq!(reads(1, &note), possible, "{last}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::disk::lenient::LenientDisk;
 use crate::examine::{Depth, Examined, examine};
 use crate::ledger::{Built, Shared as Fan};
-use crate::limits::{LOG_FILE_BYTES, LOG_FILE_BYTES_MIN};
+use crate::limits::{FILE_NUMBER_REPAIRED_MAX, LOG_FILE_BYTES, LOG_FILE_BYTES_MIN};
 use crate::log_file::{self, HEADER_BYTES, Header, Make, MakeError};
 use crate::manifest::{self, Manifest, SegmentState};
 use crate::rewrite::{self, Hold, Origin};
@@ -108,29 +108,24 @@ impl Repair<'_> {
     fn renew(&self) -> Result<(), StorageError> {
         let loaded = &self.examined.loaded;
         let mut manifest = Manifest {
-            sequence: loaded.manifest.sequence + 1,
+            sequence: number_after([loaded.manifest.sequence]),
             ..loaded.ledger.snapshot()
         };
         // No number that a file has or had is given again.
-        let segments = self
-            .names
-            .iter()
-            .filter_map(|name| segment::number_of(name));
-        let next_segment = segments.max().map_or(1, |newest| newest + 1);
-        manifest.next_segment = next_segment.max(loaded.manifest.next_segment);
+        let names = self.names.iter();
+        let segments = names.filter_map(|name| segment::number_of(name));
+        let next_segment = loaded.manifest.next_segment.saturating_sub(1);
+        manifest.next_segment = number_after(segments.chain([next_segment]));
         for (origin, holds) in self.holds()? {
             let next = &mut manifest.next_segment;
             let built = rewrite::build(self.disk, LOG_FILE_BYTES, next, vec![origin], holds)?;
             manifest.segments.extend(built.iter().map(state_of));
         }
-        let logs = self
-            .names
-            .iter()
-            .filter_map(|name| log_file::number_of(name));
-        let newest = logs.max().unwrap_or(manifest.first_log);
-        let newest = newest.max(loaded.manifest.first_log);
+        let names = self.names.iter();
+        let logs = names.filter_map(|name| log_file::number_of(name));
+        manifest.first_log = number_after(logs.chain([loaded.manifest.first_log]));
+        let newest = manifest.first_log - 1;
         let end = loaded.log_ends.iter().find(|(number, _)| *number == newest);
-        manifest.first_log = newest + 1;
         let make = Make {
             header: Header {
                 number: manifest.first_log,
@@ -260,6 +255,13 @@ impl Repair<'_> {
         let synced = self.disk.sync_names();
         synced.map_err(|error| StorageError::disk("the directory", error))
     }
+}
+
+/// The number behind those that are taken.
+fn number_after(taken: impl IntoIterator<Item = u64>) -> u64 {
+    let possible = |number: &u64| *number <= FILE_NUMBER_REPAIRED_MAX;
+    let newest = taken.into_iter().filter(possible).max();
+    newest.map_or(1, |newest| newest + 1)
 }
 
 fn state_of(built: &Built) -> SegmentState {

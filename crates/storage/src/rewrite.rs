@@ -85,12 +85,16 @@ impl Origin {
         if copied {
             return Ok(());
         }
-        Err(StorageError::Damaged(vec![Damage {
+        Err(self.damaged(hold, holders, "a message is damaged".to_owned()))
+    }
+
+    fn damaged(&self, hold: &Hold, holders: &[OwnerId], what: String) -> StorageError {
+        StorageError::Damaged(vec![Damage {
             file: self.name.clone(),
             offset: hold.offset,
-            what: "a message is damaged".to_owned(),
+            what,
             owners: holders.to_vec(),
-        }]))
+        }])
     }
 }
 
@@ -204,7 +208,7 @@ impl Shared {
         let mut single = 0;
         let several = parts.len() > 1;
         for (owner, part) in &parts {
-            let entries = file.index(&file.directory_entry(part.index)?)?;
+            let entries = file.index_of(part)?;
             if !part.is_exact() {
                 let members = entries.iter().map(|entry| entry.position);
                 let ledger = &mut self.inner.lock().ledger;
@@ -263,7 +267,7 @@ impl Shared {
             let Some((origin, file)) = found else {
                 continue;
             };
-            for entry in file.index(&file.directory_entry(part.index)?)? {
+            for entry in file.index_of(&part)? {
                 if part.holds(entry.position) {
                     holds.push(Hold {
                         position: entry.position,
@@ -371,10 +375,12 @@ fn copy(build: &mut Build, origins: &mut [Origin], holds: &[Hold]) -> Result<(),
                 let sharing = following
                     .iter()
                     .take_while(|next| (next.origin, next.offset) == place);
-                let holders: Vec<OwnerId> = std::iter::once(hold)
-                    .chain(sharing)
-                    .map(|hold| hold.owner)
-                    .collect();
+                let sharing = std::iter::once(hold).chain(sharing);
+                let holders: Vec<OwnerId> = sharing.clone().map(|hold| hold.owner).collect();
+                if sharing.clone().any(|other| other.position != hold.position) {
+                    let what = "two messages lie in one place".to_owned();
+                    return Err(origin.damaged(hold, &holders, what));
+                }
                 record_bytes.clear();
                 origin.copy_record(hold, following, &holders, salt, &mut record_bytes)?;
                 let written = (build.put_record(&record_bytes)?, record_bytes.len() as u32);

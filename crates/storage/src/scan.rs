@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::disk::DiskFile;
+use crate::limits::LOG_FILE_LENGTH_MAX;
 use crate::record::{self, Body, Record};
 use crate::window::Window;
 use crate::{Damage, LogPosition, StorageError, log_file};
@@ -63,6 +64,7 @@ pub(crate) fn scan(
         End::At(at) => at.min(bytes),
         End::Open => bytes,
     };
+    let limit = limit.min(LOG_FILE_LENGTH_MAX);
     let mut window = Window::new(name.clone(), Arc::clone(&file), limit);
     let salt = record::salt(number);
     let mut scanned = Scanned {

@@ -79,6 +79,10 @@ impl Window {
         self.buffer.clear();
         self.buffer.resize(bytes as usize, 0);
         self.start = offset;
+        if bytes == 0 {
+            // Behind the end there is nothing to ask the disk for.
+            return Ok(());
+        }
         let result = self.file.read_at(offset, &mut self.buffer);
         result.map_err(|error| {
             self.buffer.clear();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::disk::DiskFile;
-use crate::error::is_full;
-use crate::limits::{BUFFER_BYTES_KEPT, MARKS_ROOM_BYTES, SECTOR_BYTES};
+use crate::error::{is_full, used_up};
+use crate::limits::{BUFFER_BYTES_KEPT, MARKS_ROOM_BYTES, POSITION_MAX, SECTOR_BYTES};
 use crate::log::{Chunk, DeliberateFault, Durability, Inner, Shared};
 use crate::log_file::{self, Header, Make, MakeError};
 use crate::{LogPosition, StorageError, record};
@@ -89,6 +89,10 @@ impl Shared {
 
     fn write_chunks(&self, writer: &mut Writer, chunks: &[Chunk]) -> Result<(), MakeError> {
         for chunk in chunks {
+            if POSITION_MAX <= chunk.last_position {
+                let name = log_file::name(chunk.file);
+                return Err(MakeError::Fatal(StorageError::disk(name, used_up())));
+            }
             // A second try, after the medium was full: files before this one are done with.
             if chunk.file < writer.number {
                 continue;

@@ -97,8 +97,8 @@ pub fn check(kind: &str, input: &[u8], without_manifest: bool) {
     for name in disk.list_names() {
         copy.put(&name, &disk.contents(&name).expect("it is listed"));
     }
-    match Log::open(Arc::new(copy), options()) {
-        Ok((log, _)) => read_all(&log),
+    match Log::open(Arc::new(copy.clone()), options()) {
+        Ok((log, _)) => go_on(&copy, &log, found.damages.is_empty()),
         Err(StorageError::Damaged(damages)) => {
             assert!(!damages.is_empty() && !found.damages.is_empty())
         }
@@ -108,14 +108,41 @@ pub fn check(kind: &str, input: &[u8], without_manifest: bool) {
     if repaired.expect("the disk works").is_some() {
         let again = repair(Arc::new(disk.clone()), "again", &mut |_| String::new());
         assert!(again.expect("the disk works").is_none(), "once is enough");
-        let opened = Log::open(Arc::new(disk), options());
+        let opened = Log::open(Arc::new(disk.clone()), options());
         let (log, _) = opened.unwrap_or_else(|error| panic!("after a repair: {error}"));
-        read_all(&log);
+        go_on(&disk, &log, true);
     }
 }
 
-/// Reads, releases and retires what is there: damage may show, and nothing else may happen.
-fn read_all(log: &Log) {
+/// Uses an open log. What it leaves opens again, unless it was damaged where an open does not look, and nobody has
+/// less than before.
+fn go_on(disk: &SimDisk, log: &Log, sound: bool) {
+    use_all(log);
+    let held = |log: &Log| -> Vec<(OwnerId, u64)> {
+        let owners = log.owners().into_iter();
+        owners.map(|owner| (owner, log.messages(owner))).collect()
+    };
+    let before = held(log);
+    let closed = log.close().is_ok();
+    let opened = Log::open(Arc::new(disk.clone()), options());
+    let (log, _) = match opened {
+        Ok(opened) => opened,
+        Err(StorageError::Damaged(_)) if !sound => return,
+        Err(error) => panic!("open again: {error}"),
+    };
+    let after = held(&log);
+    for (owner, messages) in before {
+        let found = after.iter().find(|(other, _)| *other == owner);
+        let found = found.map_or(0, |(_, messages)| *messages);
+        assert!(
+            !closed || messages <= found,
+            "{owner:?} has {found} of {messages}"
+        );
+    }
+}
+
+/// Reads, appends, releases and retires: damage may show, and nothing else may happen.
+fn use_all(log: &Log) {
     let limit = ReadLimit {
         messages: 1000,
         bytes: usize::MAX,
@@ -132,7 +159,17 @@ fn read_all(log: &Log) {
         positions.truncate(3);
         log.batch().release(owner, &positions);
     }
-    log.write_step();
+    for n in 0..12u8 {
+        let message = Append {
+            owners: &[OwnerEntry::plain(OwnerId(1 + u64::from(n % 3)))],
+            transient: false,
+            weight: 1,
+            payload: &[&[n; 600]],
+        };
+        // It is refused where the log has failed.
+        let _ = log.batch().push(&message);
+        log.write_step();
+    }
     for _ in 0..20 {
         match log.keep_step(true) {
             Ok(true) => {}

@@ -26,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) torn: Option<TornTail>,
     pub(crate) clean: bool,
     pub(crate) next_position: u64,
+    /// The first position that the log has; `None` where no log file can tell.
+    pub(crate) log_first: Option<u64>,
     /// The newest log file that was begun, and its end.
     pub(crate) newest: Option<(u64, u64)>,
     /// Log file numbers and the ends of their records.
@@ -88,9 +90,12 @@ pub(crate) fn load(
     };
     loaded.load_segments(disk, salvage, &mut file_done)?;
     loaded.load_logs(disk, &logs, &mut file_done)?;
-    if loaded.guessed {
-        loaded.salvaged.cut(loaded.first_position());
+    if let Some(first) = loaded.log_first {
+        // What lies behind is the leaving of a step that was cut short.
+        loaded.salvaged.cut(first);
     }
+    loaded.name_conflicts();
+    loaded.pass_segments();
     loaded.apply_delivered();
     loaded.count(disk)?;
     loaded.leftovers = loaded.unnamed(&names);
@@ -146,23 +151,11 @@ impl Loaded {
         }
     }
 
-    /// The first position that the log has: with a guessed manifest, what segments hold from there on is the
-    /// leaving of a step that was cut short.
-    fn first_position(&self) -> u64 {
-        self.ledger
-            .files
-            .front()
-            .map_or(u64::MAX, |file| file.first)
-    }
-
-    /// Segments that a guessed manifest names and that cannot all be right: they hold the same positions, or
-    /// what the log has too.
+    /// Segments that cannot all be right, because they hold the same positions, or what the log has too. A guessed
+    /// manifest names such: the leavings of a step that was cut short. Any other names none, unless it is damaged.
     pub(crate) fn conflicts(&self) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();
-        if !self.guessed {
-            return found;
-        }
-        let log_first = self.first_position();
+        let log_first = self.log_first.unwrap_or(u64::MAX);
         for (owner, state) in &self.ledger.owners {
             let mut before: Option<&Part> = None;
             let salvaged = self.salvaged.0.get(owner);
@@ -180,6 +173,25 @@ impl Loaded {
             }
         }
         found
+    }
+
+    fn name_conflicts(&mut self) {
+        if !self.guessed {
+            for number in self.conflicts() {
+                let what = "it holds what another segment, or the log, holds too";
+                self.damaged(segment::name(number), 0, what);
+            }
+        }
+    }
+
+    /// The next position lies behind all that are held, even where the log files that would say so are lost.
+    fn pass_segments(&mut self) {
+        let parts = self.ledger.owners.values();
+        let parts = parts.filter_map(|state| state.parts.iter().map(|part| part.last).max());
+        let held = self.salvaged.0.values();
+        let held = held.filter_map(|held| held.last_key_value().map(|(position, _)| *position));
+        let last = parts.chain(held).max().unwrap_or(0);
+        self.next_position = self.next_position.max(last + 1);
     }
 
     fn salvage_segment(
@@ -297,12 +309,12 @@ impl Loaded {
         let mut touched: Vec<(u64, u32, OwnerId, u64)> = Vec::new();
         for (owner, state) in &self.ledger.owners {
             let weight = self.weights.entry(*owner).or_default();
-            *weight += state.log_weight;
+            *weight = weight.saturating_add(state.log_weight);
             for part in &state.parts {
                 if part.released.is_some() {
                     touched.push((part.segment, part.index, *owner, part.first));
                 } else {
-                    *weight += part.weight;
+                    *weight = weight.saturating_add(part.weight);
                 }
             }
         }
@@ -312,11 +324,14 @@ impl Loaded {
                 continue;
             };
             let file = SegmentFile::open(disk, *segment)?;
-            for (_, index, owner, first) in parts {
-                match file
-                    .directory_entry(*index)
-                    .and_then(|entry| file.index(&entry))
-                {
+            for (_, _, owner, first) in parts {
+                let found = self.ledger.owners.get(owner);
+                let parts = found.map_or(&[][..], |state| &state.parts);
+                let Some(part) = find_part(parts, *segment, *first).and_then(|at| parts.get(at))
+                else {
+                    continue;
+                };
+                match file.index_of(part) {
                     Ok(entries) => self.count_part(*owner, (*segment, *first), &entries),
                     Err(StorageError::Damaged(mut damages)) => self.damages.append(&mut damages),
                     Err(error) => return Err(error),
@@ -327,10 +342,11 @@ impl Loaded {
         Ok(())
     }
 
-    fn count_part(&mut self, owner: OwnerId, part: (u64, u64), entries: &[IndexEntry]) {
+    fn count_part(&mut self, owner: OwnerId, (segment, first): (u64, u64), entries: &[IndexEntry]) {
         let state = self.ledger.owners.get_mut(&owner);
         let parts = state.map_or(&mut [][..], |state| &mut state.parts);
-        let Some(part) = parts.iter_mut().find(|p| (p.segment, p.first) == part) else {
+        let found = find_part(parts, segment, first);
+        let Some(part) = found.and_then(|at| parts.get_mut(at)) else {
             return;
         };
         let transient = entries.iter().filter(|entry| entry.transient);
@@ -341,7 +357,7 @@ impl Loaded {
         let mut live = 0;
         for entry in entries.iter().filter(|entry| part.holds(entry.position)) {
             live += 1;
-            *weight += u64::from(entry.weight);
+            *weight = weight.saturating_add(u64::from(entry.weight));
         }
         part.live = live;
         *part = part
@@ -390,7 +406,7 @@ impl Loaded {
             match owners.iter_mut().find(|found| found.owner == *owner) {
                 Some(found) => {
                     found.messages += salvaged.messages;
-                    found.weight += salvaged.weight;
+                    found.weight = found.weight.saturating_add(salvaged.weight);
                     found.first = found.first.min(salvaged.first);
                     found.last = found.last.max(salvaged.last);
                 }
@@ -400,6 +416,14 @@ impl Loaded {
         owners.sort_unstable_by_key(|owner| owner.owner);
         owners
     }
+}
+
+/// Where among an owner's parts, sorted by their first positions, one of a segment is.
+fn find_part(parts: &[Part], segment: u64, first: u64) -> Option<usize> {
+    let at = parts.partition_point(|part| part.first < first);
+    let same = parts.iter().skip(at);
+    let mut same = same.take_while(|part| part.first == first);
+    Some(at + same.position(|part| part.segment == segment)?)
 }
 
 fn released_set(entry: &DirectoryEntry, runs: &[(u64, u64)]) -> Option<RoaringBitmap> {

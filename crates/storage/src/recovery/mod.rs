@@ -5,6 +5,8 @@
 
 pub(crate) mod load;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use super::TornTail;
 use super::load::Loaded;
 use crate::disk::{Disk, DiskFile};
 use crate::ledger::{FileIndex, Ledger, Place};
+use crate::limits::LOG_FILE_LENGTH_MAX;
 use crate::log_file::{self, HEADER_BYTES, Header};
 use crate::record::{Body, Record};
 use crate::salvage::Salvaged;
@@ -50,6 +51,9 @@ impl Found {
         if self.bytes < self.header?.bytes {
             return Err("it is cut off");
         }
+        if self.bytes > LOG_FILE_LENGTH_MAX {
+            return Err("it is impossibly long");
+        }
         Ok(())
     }
 }
@@ -69,7 +73,7 @@ impl Loaded {
             if let Err(what) = found.sound() {
                 let newest = logs.last() == Some(number);
                 if newest && !scan::has_mark(*number, Arc::clone(&found.file))? {
-                    not_begun = Some(what);
+                    not_begun = Some((what, found));
                     continue;
                 }
                 let offset = found.header.map_or(0, |_| found.bytes);
@@ -97,7 +101,12 @@ impl Loaded {
             due = found.number + 1;
         }
         if next_begun {
-            self.damaged(log_file::name(due), 0, not_begun.unwrap_or("it is missing"));
+            let what = not_begun.as_ref().map_or("it is missing", |(what, _)| what);
+            self.damaged(log_file::name(due), 0, what);
+            if let Some((_, found)) = not_begun.filter(|(_, found)| found.number == due) {
+                // All its marks are lost, and yet there may be records.
+                self.load_log(&found, End::Open)?;
+            }
         }
         Ok(())
     }
@@ -134,6 +143,8 @@ impl Loaded {
         };
         let file = Arc::clone(&found.file);
         let mut scanned = scan::scan(number, first, file, end, &mut apply)?;
+        let found = self.ledger.files.back().filter(|_| known);
+        self.log_first = self.log_first.or(found.map(|file| file.first));
         self.next_position = self.next_position.max(scanned.next);
         self.damages.append(&mut scanned.damages);
         if scanned.torn {

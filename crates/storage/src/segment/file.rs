@@ -8,6 +8,7 @@ use super::{
 };
 use crate::bytes::{Cursor, crc32c, is_checksum};
 use crate::disk::{Disk, DiskFile};
+use crate::ledger::Part;
 use crate::limits::SEGMENT_PARTS_MAX;
 use crate::{Damage, OwnerId, StorageError};
 
@@ -98,7 +99,7 @@ impl SegmentFile {
         Ok(entries)
     }
 
-    pub(crate) fn index(&self, part: &DirectoryEntry) -> Result<Vec<IndexEntry>, StorageError> {
+    fn index(&self, part: &DirectoryEntry) -> Result<Vec<IndexEntry>, StorageError> {
         let bytes = self.read(part.index_offset, part.index_bytes as usize)?;
         let decoded = if is_checksum(part.index_crc, crc32c(&bytes)) {
             decode_index(&bytes, part, self.footer.records_end)
@@ -114,19 +115,24 @@ impl SegmentFile {
         })
     }
 
-    /// The entry of one part.
-    pub(crate) fn directory_entry(&self, index: u32) -> Result<DirectoryEntry, StorageError> {
-        let offset = self.footer.directory_offset + u64::from(index) * DIRECTORY_ENTRY_BYTES as u64;
-        // Its checksum was checked with the whole directory at open; the index block has its own.
+    /// The index of a part that the ledger knows from this segment's directory.
+    pub(crate) fn index_of(&self, part: &Part) -> Result<Vec<IndexEntry>, StorageError> {
+        let place = u64::from(part.index) * DIRECTORY_ENTRY_BYTES as u64;
+        let offset = self.footer.directory_offset.saturating_add(place);
+        // The directory's checksum was checked with the whole of it at open, the index block has its own; and the
+        // entry must say what it said then.
         let bytes = self.read(offset, DIRECTORY_ENTRY_BYTES)?;
         let entry = DirectoryEntry::decode(&mut Cursor(&bytes));
         let entry = entry.filter(|entry| {
             let end = entry.index_offset.checked_add(u64::from(entry.index_bytes));
             end.is_some_and(|end| end <= self.footer.directory_offset)
+                && (entry.first, entry.last, entry.messages)
+                    == (part.first, part.last, part.messages)
         });
-        entry.ok_or_else(|| {
+        let entry = entry.ok_or_else(|| {
             StorageError::damaged(name(self.number), offset, "its directory is damaged")
-        })
+        })?;
+        self.index(&entry)
     }
 
     pub(crate) fn damage(&self, offset: u64, what: &str, owner: OwnerId) -> StorageError {

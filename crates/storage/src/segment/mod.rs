@@ -10,7 +10,7 @@ use crate::OwnerId;
 use crate::bytes::{
     Cursor, crc32c_but, is_checksum, put_u32, put_u64, put_varint, set_u32, unzigzag, zigzag,
 };
-use crate::limits::POSITION_MAX;
+use crate::limits::{OWNER_MAX, POSITION_MAX};
 
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const FOOTER_BYTES: usize = 64;
@@ -98,7 +98,10 @@ impl DirectoryEntry {
             && entry.transient <= entry.messages
             && u64::from(entry.messages) - 1 <= span
             && u32::try_from(span).is_ok()
-            && entry.last <= POSITION_MAX;
+            && entry.owner.0 <= OWNER_MAX
+            && 0 < entry.first
+            && entry.last < POSITION_MAX
+            && entry.weight <= u64::from(entry.messages) * u64::from(u32::MAX);
         possible.then_some(entry)
     }
 }
