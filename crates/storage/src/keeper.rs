@@ -51,6 +51,8 @@ impl Shared {
         let keeper = &mut *self.keeper.lock();
         self.check_failure()?;
         let result = self.keep(keeper, idle);
+        // Without the damaged segment there may be something else to do.
+        let result = result.or_else(|error| self.skip_damaged(error).map(|()| true));
         if let Err(error) = &result {
             if error.is_full() {
                 self.full.store(true, Ordering::Relaxed);
@@ -174,7 +176,13 @@ impl Shared {
         keeper.sequence += 1;
         for number in std::mem::take(&mut keeper.gone_segments) {
             self.indexes.lock().forget(number);
-            self.remove(&segment::name(number))?;
+            match self.disk.remove(&segment::name(number)) {
+                // Somebody took it away before; that nobody needs it any more, the manifest says.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.map_err(|error| StorageError::disk(segment::name(number), error))?
+                }
+            }
         }
         for number in std::mem::take(&mut keeper.gone_logs) {
             self.give_up_log(number)?;

@@ -42,6 +42,7 @@ mod running;
 mod salvage;
 mod scan;
 mod segment;
+mod skipped;
 mod window;
 mod writer;
 

@@ -5,8 +5,8 @@
 //! are called by hand, as tests do) and recovery.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -18,7 +18,7 @@ use crate::limits::{BUFFER_BYTES_MAX, LOG_FILE_BYTES, LOG_FILE_BYTES_MIN, LOG_FI
 use crate::read::{IndexCache, ReadLimit, Stored};
 use crate::recovery::{Progress, Recovery};
 use crate::writer::Writer;
-use crate::{LogPosition, OwnerId, Running, StorageError};
+use crate::{Damage, LogPosition, OwnerId, Running, StorageError};
 
 /// When a record counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +69,8 @@ impl Default for Options {
 /// Called, once, from the writer's thread; it must not block and must not use the log.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
+pub(crate) type SayDamage = Box<dyn Fn(&Damage) + Send + Sync>;
+
 /// What the log takes, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -80,6 +82,8 @@ pub struct Usage {
     pub segment_bytes: u64,
     /// An estimate of what of that is alive.
     pub segment_bytes_live: u64,
+    /// Those in which damage was met: see [`Log::damages`].
+    pub segments_damaged: usize,
     /// Bytes waiting for the writer.
     pub waiting_bytes: usize,
     /// The newest position given.
@@ -106,6 +110,8 @@ pub(crate) struct Shared {
     /// Everything up to here is as durable as the options say.
     pub(crate) durable: AtomicU64,
     failure: Mutex<Option<Arc<str>>>,
+    /// See [`Log::on_damage`].
+    pub(crate) say_damage: OnceLock<SayDamage>,
     wakers: Mutex<Vec<(LogPosition, Waker)>>,
     room_wakers: Mutex<Vec<Waker>>,
     pub(crate) full: AtomicBool,
@@ -226,6 +232,7 @@ impl Log {
             keeper_work: Condvar::new(),
             durable: AtomicU64::new(durable),
             failure: Mutex::new(None),
+            say_damage: OnceLock::new(),
             wakers: Mutex::new(Vec::new()),
             room_wakers: Mutex::new(Vec::new()),
             full: AtomicBool::new(false),
@@ -281,6 +288,23 @@ impl Log {
     /// Why the log takes nothing any more, if so. What is durable can still be read.
     pub fn failure(&self) -> Option<Arc<str>> {
         self.0.failure.lock().clone()
+    }
+
+    /// Calls `say` once for each segment in which damage is met from now on, in whatever thread meets it: it must not
+    /// block and must not use the log. Only the first call counts.
+    pub fn on_damage(&self, say: impl Fn(&Damage) + Send + Sync + 'static) {
+        // Whoever comes second is not heard, as documented.
+        let _ = self.0.say_damage.set(Box::new(say));
+    }
+
+    /// The damage that was met in segments since the open, one each: they stay as they are until nothing that they
+    /// hold is wanted any more. The log goes on without rewriting them.
+    pub fn damages(&self) -> Vec<Damage> {
+        let inner = self.0.inner.lock();
+        let segments = inner.ledger.segments.values();
+        segments
+            .filter_map(|segment| segment.damage.as_deref().cloned())
+            .collect()
     }
 
     /// Reads an owner's messages from a position on (inclusive), in the order of positions: those that it still
@@ -341,7 +365,11 @@ impl Log {
             log_files: inner.ledger.files.len(),
             segments: inner.ledger.segments.len(),
             segment_bytes: segments.clone().map(|segment| segment.bytes).sum(),
-            segment_bytes_live: segments.map(|segment| segment.live_bytes_estimate()).sum(),
+            segment_bytes_live: segments
+                .clone()
+                .map(|segment| segment.live_bytes_estimate())
+                .sum(),
+            segments_damaged: segments.filter(|segment| segment.damage.is_some()).count(),
             waiting_bytes: inner.waiting_bytes,
             last_position: inner.last_position(),
             full: self.0.full.load(Ordering::Relaxed),
@@ -365,7 +393,8 @@ impl Log {
     /// was anything to do.
     ///
     /// # Errors
-    /// Damage or the disk's error; the step can be tried again.
+    /// Damage to a log file, or the disk's error; on a full medium the step can be tried again. Damage to a segment
+    /// is none: see [`Log::damages`].
     pub fn keep_step(&self, idle: bool) -> Result<bool, StorageError> {
         self.0.keep_step(idle)
     }

@@ -135,6 +135,7 @@ impl Shared {
                         self.unless_moved(error, |inner| {
                             inner.ledger.segments.contains_key(&part.segment)
                         })
+                        .inspect_err(|error| self.note_unread(error, part.segment))
                     })
                 }
             };

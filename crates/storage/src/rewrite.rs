@@ -15,6 +15,7 @@ use crate::record::{self, Body};
 use crate::segment::build::Build;
 use crate::segment::file::SegmentFile;
 use crate::segment::{self, IndexEntry};
+use crate::skipped::{is_unreadable, or_damaged, unreadable};
 use crate::window::Window;
 use crate::{Damage, LogPosition, OwnerId, StorageError};
 
@@ -66,7 +67,15 @@ impl Origin {
             .iter()
             .filter(|next| (next.origin, next.offset) != place)
             .map_while(|next| (next.origin == hold.origin).then_some((next.offset, next.length)));
-        let bytes = self.window.wanted(hold.offset, hold.length, following)?;
+        let alone = std::iter::empty;
+        let read = self.window.wanted(hold.offset, hold.length, following);
+        if read.is_err() {
+            // Which of them cannot be read shows when this one is read alone.
+            let read = self.window.wanted(hold.offset, hold.length, alone());
+            let error = read.err();
+            error.map_or(Ok(()), |error| Err(self.unreadable(error, hold, holders)))?;
+        }
+        let bytes = self.window.wanted(hold.offset, hold.length, alone())?;
         let record = record::decode(bytes, self.salt)
             .filter(|record| record.position.0 == hold.position && record.length == hold.length);
         let copied = match record.map(|record| record.body) {
@@ -95,6 +104,15 @@ impl Origin {
             what,
             owners: holders.to_vec(),
         }])
+    }
+
+    fn unreadable(&self, error: StorageError, hold: &Hold, holders: &[OwnerId]) -> StorageError {
+        match error {
+            StorageError::Disk { error, .. } if is_unreadable(&error) => {
+                self.damaged(hold, holders, unreadable(&error))
+            }
+            other => other,
+        }
     }
 }
 
@@ -157,13 +175,16 @@ impl Shared {
             .ledger
             .segments
             .iter()
+            .filter(|(_, segment)| segment.damage.is_none())
             .map(Sparse::of)
             .collect::<Vec<_>>();
         let asked = segments.iter().find(|segment| {
             segment.changed > 0 && (idle || segment.changed * 16 >= segment.messages)
         });
         if let Some(segment) = asked {
-            self.evaluate(segment.number)?;
+            let number = segment.number;
+            let evaluated = self.evaluate(number);
+            evaluated.map_err(|error| or_damaged(error, std::iter::once(number)))?;
             return Ok(true);
         }
         let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -245,10 +266,25 @@ impl Shared {
         keeper: &mut Keeper,
         numbers: Vec<u64>,
     ) -> Result<(), StorageError> {
-        let parts = self.inner.lock().ledger.grouped_parts(&numbers);
+        let sources = numbers.iter().copied();
+        let (origins, holds) = self
+            .collect_parts(&numbers)
+            .map_err(|error| or_damaged(error, sources))?;
+        let built = if holds.is_empty() {
+            Vec::new()
+        } else {
+            self.build(keeper, origins, holds)?
+        };
+        self.install(keeper, &Source::Segments(numbers), built);
+        self.write_manifest(keeper, None)
+    }
+
+    /// What is alive of these segments, and where it is read from.
+    fn collect_parts(&self, numbers: &[u64]) -> Result<(Vec<Origin>, Vec<Hold>), StorageError> {
+        let parts = self.inner.lock().ledger.grouped_parts(numbers);
         let mut files = Vec::new();
         let mut origins = Vec::new();
-        for number in &numbers {
+        for number in numbers {
             let file = SegmentFile::open(&*self.disk, *number)?;
             let name = segment::name(*number);
             origins.push(Origin::new(
@@ -284,13 +320,7 @@ impl Shared {
             }
         }
         note_shared(&mut holds);
-        let built = if holds.is_empty() {
-            Vec::new()
-        } else {
-            self.build(keeper, origins, holds)?
-        };
-        self.install(keeper, &Source::Segments(numbers), built);
-        self.write_manifest(keeper, None)
+        Ok((origins, holds))
     }
 }
 

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
-use crate::OwnerId;
 use crate::append::OwnerEntry;
 use crate::segment::DirectoryEntry;
+use crate::{Damage, OwnerId};
 pub(crate) use delivered::DeliveredRuns;
 pub(crate) use file_index::{FileIndex, Place, Shared};
 
@@ -89,6 +89,8 @@ pub(crate) struct Segment {
     pub(crate) live_bytes: u64,
     /// Releases since.
     pub(crate) changed: u64,
+    /// What was first found wrong with it since the open: from then on it is left where it is, and not rewritten.
+    pub(crate) damage: Option<Box<Damage>>,
 }
 
 /// Which part of a segment: whose, and from where to where.
@@ -761,6 +763,7 @@ impl Segment {
             dead: RoaringBitmap::new(),
             live_bytes: record_bytes,
             changed: 0,
+            damage: None,
         }
     }
 

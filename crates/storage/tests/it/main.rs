@@ -5,3 +5,4 @@ mod bounds;
 mod damage;
 mod errors;
 mod histories;
+mod skipped;
