@@ -63,6 +63,19 @@ impl Login {
         self.is_administrator() || self.user.has_tag("policymaker")
     }
 
+    /// Whether somebody who was let in a while ago would be let in now: an own user with the tags of then, a token
+    /// that holds.
+    pub(crate) fn is_still_let_in(&self, api: &Api) -> bool {
+        if !self.user.is_own() {
+            return self
+                .user
+                .expires_at_ms()
+                .is_none_or(|end| api.now_ms() < end);
+        }
+        let now = api.node.identities.user(self.name());
+        now.is_some_and(|now| now.tags == self.user.tags())
+    }
+
     fn is_let_in(&self) -> bool {
         self.is_monitoring() || self.is_policymaker() || self.user.has_tag("management")
     }

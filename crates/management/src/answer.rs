@@ -20,6 +20,8 @@ pub(crate) enum Body {
     Json(Json),
     /// Text of the given content type.
     Text(&'static str, String),
+    /// What goes on, of the given content type.
+    Stream(&'static str, axum::body::Body),
 }
 
 impl Answer {
@@ -45,6 +47,11 @@ impl Answer {
     /// 200 with text of a content type.
     pub(crate) fn text(content_type: &'static str, text: String) -> Self {
         Answer::of(200, Body::Text(content_type, text))
+    }
+
+    /// 200 with what comes, of a content type, until it ends.
+    pub(crate) fn stream(content_type: &'static str, body: axum::body::Body) -> Self {
+        Answer::of(200, Body::Stream(content_type, body))
     }
 
     /// A check that found something wrong: 503.

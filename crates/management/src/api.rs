@@ -87,6 +87,7 @@ pub struct Api {
     pub(crate) node: Arc<Node>,
     pub(crate) host: Host,
     pub(crate) rates: crate::rates::Rates,
+    pub(crate) event_readers: crate::events::Readers,
     items_built: AtomicU64,
 }
 
@@ -97,6 +98,7 @@ impl Api {
             node,
             host,
             rates: crate::rates::Rates::default(),
+            event_readers: crate::events::Readers::default(),
             items_built: AtomicU64::new(0),
         })
     }

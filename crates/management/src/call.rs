@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// See the module.
 pub(crate) struct Call<'a> {
-    pub(crate) api: &'a Api,
+    pub(crate) api: &'a Arc<Api>,
     pub(crate) login: &'a Login,
     pub(crate) now_ms: u64,
     params: &'a [(String, String)],
@@ -24,7 +24,7 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(
-        api: &'a Api,
+        api: &'a Arc<Api>,
         login: &'a Login,
         params: &'a [(String, String)],
         query: &'a [(String, String)],
@@ -40,6 +40,11 @@ impl<'a> Call<'a> {
             body,
             reason,
         }
+    }
+
+    /// What is asked on a user's behalf after the request that asked for it.
+    pub(crate) fn without_request(api: &'a Arc<Api>, login: &'a Login) -> Self {
+        Call::new(api, login, &[], &[], &[], None)
     }
 
     /// A segment of the path, decoded.

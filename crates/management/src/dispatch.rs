@@ -189,6 +189,13 @@ fn respond(result: Result<Answer, Failure>) -> Response {
             written(status, JSON, bytes)
         }
         AnswerBody::Text(content_type, text) => written(status, content_type, text.into_bytes()),
+        AnswerBody::Stream(content_type, body) => {
+            let mut response = Response::new(body);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
     };
     if let Some(location) = answer.location
         && let Ok(location) = HeaderValue::from_str(&location)

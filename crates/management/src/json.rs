@@ -51,6 +51,12 @@ impl Object {
         self
     }
 
+    /// With the fields of another, which are not there yet.
+    pub(crate) fn and(mut self, other: Object) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     pub(crate) fn find(&self, key: &str) -> Option<&Json> {
         self.0
             .iter()

@@ -18,6 +18,7 @@ mod connections;
 mod consumers;
 mod definitions;
 mod dispatch;
+mod events;
 mod exchanges;
 mod explain;
 mod failure;

@@ -86,11 +86,13 @@ pub(crate) fn put_vhost_totals(call: &Call<'_>, vhost: &Vhost, object: &mut Obje
     object.put("send_oct", octets[1]);
 }
 
-fn show(call: &Call<'_>) -> Result<Answer, Failure> {
+/// What is in the broker, and what passes it: as much of it as the user sees.
+pub(crate) fn totals(call: &Call<'_>) -> Object {
     let node = &call.api.node;
-    let vhosts = node.vhosts();
+    let mut vhosts = node.vhosts();
+    vhosts.retain(|vhost| call.sees_vhost(&vhost.name));
     let mut totals = Totals::default();
-    for vhost in vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name)) {
+    for vhost in &vhosts {
         totals.add(vhost);
     }
     let connections = crate::connections::seen(call);
@@ -101,19 +103,29 @@ fn show(call: &Call<'_>) -> Result<Answer, Failure> {
         .with("channels", channels.sum::<usize>())
         .with("consumers", totals.consumers)
         .with("connections", connections.len());
+    // Whoever sees less than all has rates of that.
+    let of = |what| match call.login.is_administrator() {
+        true => rates::Object::Node(what),
+        false => rates::Object::Seen(call.login.name().clone(), what),
+    };
     let mut queue_totals = Object::new();
-    totals.put(call, rates::Object::Node("lengths"), &mut queue_totals);
+    totals.put(call, of("lengths"), &mut queue_totals);
     let mut passed = MessageTotals::default();
     let all = node.connections.list();
-    for vhost in vhosts.iter().filter(|vhost| call.sees_vhost(&vhost.name)) {
+    for vhost in &vhosts {
         passed.add(&stats::vhost_totals(vhost, &all));
     }
-    let passed = stats::messages(call, rates::Object::Node("messages"), &passed);
-    let mut object = product(call)
+    let passed = stats::messages(call, of("messages"), &passed);
+    Object::new()
         .with("message_stats", passed.unwrap_or_default())
-        .with("churn_rates", nodes::churn(call))
         .with("queue_totals", queue_totals)
         .with("object_totals", object_totals)
+}
+
+fn show(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut object = product(call)
+        .and(totals(call))
+        .with("churn_rates", nodes::churn(call))
         .with("statistics_db_event_queue", 0u64)
         .with("node", call.api.node_name());
     if call.login.is_monitoring() {

@@ -26,6 +26,8 @@ const SERIES_MAX: usize = 100_000;
 pub(crate) enum Object {
     /// The whole node's, and which of them.
     Node(&'static str),
+    /// What one user sees of them.
+    Seen(Arc<str>, &'static str),
     /// Of what passed a vhost.
     Vhost(Arc<str>),
     /// Of what is in the queues of a vhost.

@@ -107,6 +107,7 @@ pub(crate) const fn optional(name: &'static str, kind: &'static str) -> Field {
 /// The rows of each resource.
 const TABLES: &[&[Route]] = &[
     crate::overview::ROUTES,
+    crate::events::ROUTES,
     crate::nodes::ROUTES,
     crate::vhosts::ROUTES,
     crate::users::ROUTES,

@@ -14,7 +14,7 @@ use metadata::validation::ValidationError;
 use serde_json::{Map, Value};
 
 use crate::catalog::{Change, Ticket};
-use crate::events::AdminEvent;
+use crate::events::NodeEvent;
 use crate::node::Node;
 use crate::vhost::Vhost;
 
@@ -412,10 +412,10 @@ impl Node {
             Value::Null => {}
             value => drop(properties.insert("value".into(), value.clone())),
         }
-        self.events.publish(AdminEvent {
+        self.events.publish(NodeEvent {
             name: event,
             by: act.by.into(),
-            at_ms: act.now_ms,
+            at_ms: Some(act.now_ms),
             properties,
         });
     }

@@ -22,7 +22,7 @@ use wire::amqp091::table::FieldValue;
 use crate::administration::Act;
 use crate::catalog::Ticket;
 use crate::connections::ConnectionId;
-use crate::events::AdminEvent;
+use crate::events::NodeEvent;
 use crate::identities::{IdentityError, NewPassword};
 use crate::node::Node;
 use crate::vhost::Vhost;
@@ -179,10 +179,10 @@ impl Node {
         let mut properties = serde_json::Map::new();
         properties.insert("warnings".into(), out.warnings.len().into());
         properties.insert("refused".into(), out.refused.len().into());
-        self.events.publish(AdminEvent {
+        self.events.publish(NodeEvent {
             name: "definitions_imported",
             by: act.by.into(),
-            at_ms: act.now_ms,
+            at_ms: Some(act.now_ms),
             properties,
         });
         out

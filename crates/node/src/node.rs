@@ -14,7 +14,7 @@ use metadata::parameter::{Parameter, VHOST_LIMITS, VHOST_LIMITS_NAME};
 use metadata::policy::{Policy, PolicyKind};
 use metadata::topology::Name;
 use parking_lot::RwLock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use storage::ReadLimit;
 
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
@@ -23,7 +23,7 @@ use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket}
 use crate::connections::Connections;
 use crate::counters::Churn;
 use crate::dead_letters::Postponed;
-use crate::events::Events;
+use crate::events::{Events, NodeEvent};
 use crate::identities::{Authenticator, Identities};
 use crate::message_log::{MESSAGES_DIR, MessageLog, Options, Recovery, StorageError};
 use crate::rates::RateLimits;
@@ -74,7 +74,7 @@ pub struct Node {
     /// When queues want to be woken.
     pub timers: Arc<Timers>,
     /// Who changes what.
-    pub events: Events,
+    pub events: Arc<Events>,
     /// Parameters of the whole broker.
     pub(crate) global_parameters: RwLock<BTreeMap<Name, Value>>,
     /// How much came and went.
@@ -138,7 +138,9 @@ impl Node {
         let catalog = Arc::new(catalog);
         let timers = Arc::new(Timers::default());
         let churn = Arc::new(Churn::default());
+        let events = Arc::new(Events::default());
         let shared = Shared {
+            events: Arc::clone(&events),
             churn: Arc::clone(&churn),
             catalog: Arc::clone(&catalog),
             timers: Arc::clone(&timers),
@@ -146,7 +148,12 @@ impl Node {
             log: log.clone(),
             postponed: Arc::new(Postponed::default()),
         };
-        let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings.identities);
+        let identities = Identities::open(
+            &mut stored,
+            Arc::clone(&catalog),
+            Arc::clone(&events),
+            &settings.identities,
+        );
         let memory = MemoryWatermark::new(&settings);
         let rates = RateLimits::new(&settings.rates);
         let node = Node {
@@ -161,7 +168,7 @@ impl Node {
             replies: Replies::default(),
             alarms: Alarms::default(),
             timers,
-            events: Events::default(),
+            events,
             global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
             churn,
             log,
@@ -277,6 +284,9 @@ impl Node {
             .or_else(|| settings.default_queue_type.clone());
         let vhost = Vhost::new(spec.clone(), self.shared.clone());
         vhosts.insert(Arc::clone(&spec.name), Arc::clone(&vhost));
+        let name = &spec.name;
+        self.events
+            .tell(|| NodeEvent::of("vhost_created", json!({"name": &**name})));
         let ticket = self.catalog.write(Change::PutVhost(spec));
         let defaults = settings.default_vhost_limits.values();
         let defaults = defaults
@@ -317,6 +327,8 @@ impl Node {
             .force_close(&text, |entry| *entry.vhost == *name);
         vhost.close();
         self.identities.forget_vhost(name);
+        self.events
+            .tell(|| NodeEvent::of("vhost_deleted", json!({"name": name})));
         Some(self.catalog.write(Change::DeleteVhost {
             vhost: Arc::clone(&vhost.name),
         }))
@@ -342,6 +354,13 @@ impl Node {
         if self.alarms.set(alarm, on) {
             tracing::warn!(?alarm, on, "alarm changed");
             self.connections.alarms_changed();
+            let event = if on { "alarm_set" } else { "alarm_cleared" };
+            let resource = match alarm {
+                Alarm::Memory => "memory",
+                Alarm::Disk => "disk",
+            };
+            self.events
+                .tell(|| NodeEvent::of(event, json!({"resource": resource})));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
 use crate::counters::{Churn, ExchangeCounters, MessageCounters, count};
 use crate::dead_letters::Postponed;
+use crate::events::Events;
 use crate::message_log::{InFlight, MessageLog, Taker};
 use crate::queue_cell::{Aftermath, Around, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub timers: Arc<Timers>,
     /// How much came and went in the node.
     pub churn: Arc<Churn>,
+    /// Who is told of it.
+    pub events: Arc<Events>,
     /// The last queue id given out.
     pub queue_id: Arc<AtomicU64>,
     /// Where messages are kept; `None` in a node that keeps nothing.
@@ -309,6 +312,10 @@ impl Vhost {
         cell.set_declared(ticket);
         topology.insert_queue(Arc::clone(&cell));
         count(&self.shared.churn.queues_created);
+        let spec = &cell.spec;
+        self.shared
+            .events
+            .tell_queue("queue_created", &self.name, spec);
         DeclaredQueue { cell, ticket }
     }
 
@@ -399,6 +406,8 @@ impl Vhost {
             let ready = cell.close(condition)?.ok()?;
             topology.remove_queue(cell);
             count(&self.shared.churn.queues_deleted);
+            let events = &self.shared.events;
+            events.tell_queue("queue_deleted", &self.name, &cell.spec);
             let removed = topology.router.remove_queue(&cell.spec.name);
             let mut ticket = self.forget(&removed);
             if cell.spec.durable && !cell.spec.exclusive {
@@ -434,6 +443,10 @@ impl Vhost {
                 .declare_exchange(spec.clone())
                 .map_err(|error| self.refusal(error.refusal(), error.text(&self.name)))?;
             topology.apply_policy_to_exchange(&spec.name);
+            if created == Declared::Created {
+                let events = &self.shared.events;
+                events.tell_exchange("exchange_created", &self.name, &spec);
+            }
             Ok(match (created, durable) {
                 (_, false) => Ticket::NONE,
                 (Declared::Existed, true) => self.shared.catalog.last_ticket(),
@@ -463,6 +476,10 @@ impl Vhost {
                 .router
                 .bind(spec.clone())
                 .map_err(|error| self.refusal(error.refusal(), error.text(&self.name)))?;
+            if bound.created {
+                let events = &self.shared.events;
+                events.tell_binding("binding_created", &self.name, &spec);
+            }
             let ticket = match (bound.durable, bound.created) {
                 (false, _) => Ticket::NONE,
                 (true, false) => self.shared.catalog.last_ticket(),
@@ -549,7 +566,9 @@ impl Vhost {
     /// Takes out of the catalog what the router removed; the ticket of the last of it.
     fn forget(&self, removed: &Removed) -> Ticket {
         let mut ticket = Ticket::NONE;
+        let events = &self.shared.events;
         for binding in &removed.bindings {
+            events.tell_binding("binding_deleted", &self.name, &binding.spec);
             if binding.durable {
                 let vhost = Arc::clone(&self.name);
                 let spec = binding.spec.clone();
@@ -557,6 +576,7 @@ impl Vhost {
             }
         }
         for spec in &removed.exchanges {
+            events.tell_exchange("exchange_deleted", &self.name, spec);
             self.exchange_counters.lock().remove(&spec.name);
             if spec.durable {
                 let (vhost, exchange) = (Arc::clone(&self.name), Arc::clone(&spec.name));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Request};
+use axum::http::{HeaderMap, Request, Response};
 use base64::Engine as _;
 use management::{Api, Host, HostFacts, Listening, Peer};
 use node::node::Node;
@@ -123,14 +123,17 @@ impl TestApi {
         path: &str,
         body: impl Into<Body>,
     ) -> Reply {
-        let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{user}"));
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/api/{path}"))
-            .header("authorization", format!("Basic {login}"))
-            .body(body.into())
-            .expect("it is well-formed");
+        let request = request_of(user, method, path, body.into());
         self.send(request, "127.0.0.1:5000").await
+    }
+
+    /// The beginning of an answer to `user` whose body may go on for ever.
+    pub(crate) async fn open(&self, user: &str, path: &str) -> Response<Body> {
+        let mut request = request_of(user, "GET", path, Body::empty());
+        let address = "127.0.0.1:5000".parse().expect("an address");
+        request.extensions_mut().insert(Peer { address });
+        let response = self.router.clone().oneshot(request).await;
+        response.expect("routers do not fail")
     }
 
     /// A request of the administrator.
@@ -157,6 +160,15 @@ impl TestApi {
             }
         }
     }
+}
+
+fn request_of(user: &str, method: &str, path: &str, body: Body) -> Request<Body> {
+    let login = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{user}"));
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/api/{path}"))
+        .header("authorization", format!("Basic {login}"));
+    request.body(body).expect("it is well-formed")
 }
 
 /// `{"error":"bad_request","reason":REASON}`.

@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod beyond;
+mod events;
 mod lists;
 mod messages;
 mod openapi;

@@ -416,7 +416,10 @@ fn changes_are_told_with_who_and_what() {
     set(&node, "p", policy("", 0, json!({"max-length": 1})));
     node.clear_policy(ACT, "/", PolicyKind::User, "p").unwrap();
     let set = listener.try_recv().unwrap();
-    assert_eq!((set.name, &*set.by, set.at_ms), ("policy_set", "ann", 10));
+    assert_eq!(
+        (set.name, &*set.by, set.at_ms),
+        ("policy_set", "ann", Some(10))
+    );
     assert_eq!(set.properties["vhost"], json!("/"));
     assert_eq!(
         set.properties["value"]["definition"],

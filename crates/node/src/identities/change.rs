@@ -7,11 +7,13 @@ use metadata::identity::{
     Permissions, TAG_ADMINISTRATOR, TopicPermissions, USER_TAGS_MAX, User, VhostSpec,
 };
 use metadata::topology::Name;
+use serde_json::{Value, json};
 
 use super::{
     Entry, Identities, IdentityError, IdentitySettings, NewPassword, TopicAccess, no_such_user,
 };
 use crate::catalog::{Catalog, Change, Stored, Ticket};
+use crate::events::NodeEvent;
 
 /// Changing. Each returns the ticket that says when the change is on disk; it holds in memory at once.
 impl Identities {
@@ -41,6 +43,7 @@ impl Identities {
             tags,
         });
         users.insert(user.name.clone(), Entry::of(Arc::clone(&user)));
+        self.tell("user_created", json!({"name": name}));
         Ok(self.keep(Change::PutUser(user)))
     }
 
@@ -51,6 +54,7 @@ impl Identities {
     pub fn delete_user(&self, name: &str) -> Result<Ticket, IdentityError> {
         let mut users = self.users.write();
         let (user, _) = users.remove_entry(name).ok_or_else(|| no_such_user(name))?;
+        self.tell("user_deleted", json!({"name": name}));
         Ok(self.keep(Change::DeleteUser { user }))
     }
 
@@ -64,11 +68,12 @@ impl Identities {
         password: NewPassword<'_>,
     ) -> Result<Ticket, IdentityError> {
         let (password_hash, hashing_algorithm) = password.hash();
-        self.change_user(name, |user| User {
+        let changed = self.change_user(name, |user| User {
             password_hash,
             hashing_algorithm,
             ..user
-        })
+        });
+        changed.inspect(|_| self.tell("user_password_changed", json!({"name": name})))
     }
 
     /// Sets a user's tags in place of those the user had.
@@ -77,7 +82,9 @@ impl Identities {
     /// If there is no such user, or there are too many tags.
     pub fn set_tags(&self, name: &str, tags: Vec<String>) -> Result<Ticket, IdentityError> {
         check_tags(&tags)?;
-        self.change_user(name, |user| User { tags, ..user })
+        let told = json!({"name": name, "tags": tags});
+        let changed = self.change_user(name, |user| User { tags, ..user });
+        changed.inspect(|_| self.tell("user_tags_set", told))
     }
 
     fn change_user(
@@ -107,6 +114,10 @@ impl Identities {
         entry
             .permissions
             .insert(vhost.clone(), Arc::clone(&permissions));
+        self.tell(
+            "permission_created",
+            json!({"user": user, "vhost": &**vhost}),
+        );
         let user = entry.user.name.clone();
         Ok(self.keep(Change::PutPermissions {
             vhost: vhost.clone(),
@@ -123,10 +134,14 @@ impl Identities {
             .get_mut(user)
             .and_then(|entry| entry.permissions.remove_entry(vhost));
         match removed {
-            Some((vhost, _)) => self.keep(Change::DeletePermissions {
-                vhost,
-                user: Name::from(user),
-            }),
+            Some((vhost, _)) => {
+                self.tell(
+                    "permission_deleted",
+                    json!({"user": user, "vhost": &*vhost}),
+                );
+                let user = Name::from(user);
+                self.keep(Change::DeletePermissions { vhost, user })
+            }
             None => Ticket::NONE,
         }
     }
@@ -147,6 +162,10 @@ impl Identities {
         let entry = users.get_mut(user).ok_or_else(|| no_such_user(user))?;
         let access = TopicAccess::compile(user, vhost, Arc::clone(&permissions))?;
         entry.insert_topic(vhost.clone(), access);
+        self.tell(
+            "topic_permission_created",
+            json!({"user": user, "vhost": &**vhost}),
+        );
         let user = entry.user.name.clone();
         Ok(self.keep(Change::PutTopicPermissions {
             vhost: vhost.clone(),
@@ -178,6 +197,10 @@ impl Identities {
         if topics.is_empty() {
             entry.topics.remove(vhost);
         }
+        self.tell(
+            "topic_permission_deleted",
+            json!({"user": user, "vhost": vhost}),
+        );
         self.keep(Change::DeleteTopicPermissions {
             vhost: Name::from(vhost),
             user: Name::from(user),
@@ -194,6 +217,11 @@ impl Identities {
             entry.topics.remove(vhost);
         }
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Told with the users locked, so in the order in which they changed.
+    fn tell(&self, name: &'static str, properties: Value) {
+        self.events.tell(|| NodeEvent::of(name, properties));
     }
 
     /// Called with the users locked, so that the catalog sees changes in the order in which they were made.

@@ -23,6 +23,7 @@ use metadata::topology::Name;
 use parking_lot::RwLock;
 
 use crate::catalog::{Catalog, Stored};
+use crate::events::Events;
 
 pub use authority::{
     AuthenticatedUser, Authenticator, Grants, LoginFuture, LoginOutcome, LoginRequest,
@@ -58,6 +59,7 @@ impl Default for IdentitySettings {
 pub struct Identities {
     users: RwLock<BTreeMap<Name, Entry>>,
     catalog: Arc<Catalog>,
+    events: Arc<Events>,
     generation: AtomicU64,
     loopback_users: Vec<String>,
 }
@@ -163,6 +165,7 @@ impl Identities {
     pub fn open(
         stored: &mut Stored,
         catalog: Arc<Catalog>,
+        events: Arc<Events>,
         settings: &IdentitySettings,
     ) -> Identities {
         if stored.is_virgin() {
@@ -202,6 +205,7 @@ impl Identities {
         Identities {
             users: RwLock::new(users),
             catalog,
+            events,
             generation: AtomicU64::new(1),
             loopback_users: settings.loopback_users.clone(),
         }

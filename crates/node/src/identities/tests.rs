@@ -13,6 +13,7 @@ fn open() -> (Identities, Arc<Catalog>, Stored) {
     let identities = Identities::open(
         &mut stored,
         Arc::clone(&catalog),
+        Arc::default(),
         &IdentitySettings::default(),
     );
     (identities, catalog, stored)
@@ -252,7 +253,8 @@ fn a_restart_finds_what_was_set() {
         let (catalog, mut stored) = Catalog::open(dir.path()).unwrap();
         let catalog = Arc::new(catalog);
         let settings = IdentitySettings::default();
-        let identities = Identities::open(&mut stored, Arc::clone(&catalog), &settings);
+        let identities =
+            Identities::open(&mut stored, Arc::clone(&catalog), Arc::default(), &settings);
         (identities, catalog, stored)
     };
     let (identities, catalog, _) = start();

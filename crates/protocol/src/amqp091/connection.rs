@@ -707,6 +707,8 @@ impl Connection {
                 now_ms,
                 output: &mut self.output,
             });
+            let events = &self.node.events;
+            events.tell_connection("connection_closed", &session.entry);
             self.phase = Phase::Closed;
             count(&self.node.churn.connections_closed);
             self.node.connections.ended(self.id);

@@ -433,6 +433,7 @@ impl Connection {
             return Err(not_allowed(format!("vhost {vhost} not found")));
         }
         let node = Arc::clone(&self.node);
+        node.events.tell_connection("connection_created", &entry);
         let mut session = Session::new(node, self.tuned, user, found, entry);
         session.meters = meters;
         self.phase = Phase::Open(Box::new(session));

@@ -259,6 +259,8 @@ impl Session {
             .insert(number, Arc::clone(&channel.entry));
         self.channels.insert(number, channel);
         count(&self.node.churn.channels_opened);
+        let events = &self.node.events;
+        events.tell_channel("channel_created", &self.entry, number);
         turn.say(number, &Method::ChannelOpenOk);
         Ok(())
     }
@@ -315,6 +317,8 @@ impl Session {
         };
         self.entry.channels.lock().remove(&number);
         count(&self.node.churn.channels_closed);
+        let events = &self.node.events;
+        events.tell_channel("channel_closed", &self.entry, number);
         channel.publish_counts();
         self.vhost.finished.add(&channel.totals);
         if let Some(reply) = channel.reply_consumer.take() {

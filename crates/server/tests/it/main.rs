@@ -7,6 +7,7 @@
 mod auth;
 mod broker;
 mod crowd;
+mod events;
 mod flood;
 mod garbage;
 mod https;
