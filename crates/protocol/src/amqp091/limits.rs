@@ -5,14 +5,22 @@
 /// is written, so that it is still in the processor's cache.
 pub const OUTPUT_BYTES_HIGH: usize = 120 * 1024;
 
+/// The longest body that is copied into the output. A longer one is written from where it is: keeping track of it costs
+/// less than copying it.
+pub const BODY_COPIED_BYTES_MAX: usize = 12 * 1024;
+
 /// Bytes of a batch of publishes at which it is given to its queues although more input is there.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Targets and runs that a connection remembers from one batch to the next, to reuse their memory.
-pub const BATCH_TARGETS_KEPT: usize = 16;
+/// Targets that a connection remembers from one batch to the next: a program that publishes to so many queues, a
+/// message each, would find them anew every time.
+pub const BATCH_TARGETS_KEPT: usize = 1024;
 
 /// Entries a remembered target keeps room for.
 pub const BATCH_ENTRIES_KEPT: usize = 1024;
+
+/// Entries that all of them together keep room for.
+pub const BATCH_ENTRIES_KEPT_ALL: usize = 16 * BATCH_ENTRIES_KEPT;
 
 /// How long we wait for `connection.close-ok` before the socket is closed.
 pub const CLOSE_TIMEOUT_MS: u64 = 10_000;

@@ -26,7 +26,9 @@ use wire::amqp091::table::Table;
 use super::channel::Mode;
 use super::connection::Turn;
 use super::fault::Fault;
-use super::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_KEPT, BATCH_TARGETS_KEPT};
+use super::limits::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_KEPT, BATCH_ENTRIES_KEPT_ALL, BATCH_TARGETS_KEPT,
+};
 use super::methods::Session;
 use super::output::Promise;
 
@@ -160,10 +162,15 @@ struct Target {
 /// Publishes that are not with their queues yet.
 #[derive(Default)]
 pub(crate) struct PublishBatch {
+    /// Queues of this batch and of those before it.
     targets: Vec<Target>,
     places: HashMap<u64, usize>,
     /// Moves when places are given anew.
     generation: u64,
+    /// The vhost's epoch when the last batch was given away: a queue that is gone is not held for longer.
+    epoch: u64,
+    /// Places of the targets that have messages, in the order of their first ones.
+    filled: Vec<u32>,
     bytes: usize,
     /// Channels with confirms to say.
     confirming: Vec<u16>,
@@ -253,6 +260,9 @@ impl PublishBatch {
     fn push(&mut self, place: usize, message: Message, tag: Tag, logged: bool) {
         let Tag { channel, number } = tag;
         if let Some(target) = self.targets.get_mut(place) {
+            if target.incoming.is_empty() {
+                self.filled.push(place as u32);
+            }
             if logged && target.survives {
                 let slot = (place as u32, target.incoming.len() as u32);
                 self.logged.slots.push(slot);
@@ -264,18 +274,25 @@ impl PublishBatch {
         }
     }
 
-    /// Forgets targets when there are many, and memory when there was much.
-    fn trim(&mut self) {
+    /// The batch is given away. Forgets targets when there are many or one of them may be gone, and memory when there
+    /// was much.
+    fn trim(&mut self, epoch: u64) {
         self.bytes = 0;
-        if self.targets.len() > BATCH_TARGETS_KEPT {
+        let moved = std::mem::replace(&mut self.epoch, epoch) != epoch;
+        if moved || BATCH_TARGETS_KEPT < self.targets.len() {
             self.targets.clear();
             self.places.clear();
             self.generation += 1;
         }
-        for target in &mut self.targets {
-            target.incoming.shrink_to(BATCH_ENTRIES_KEPT);
-            target.tags.shrink_to(BATCH_ENTRIES_KEPT);
+        let share = BATCH_ENTRIES_KEPT_ALL / self.targets.len().max(1);
+        let kept = share.min(BATCH_ENTRIES_KEPT);
+        for place in self.filled.drain(..) {
+            if let Some(target) = self.targets.get_mut(place as usize) {
+                target.incoming.shrink_to(kept);
+                target.tags.shrink_to(kept);
+            }
         }
+        self.filled.shrink_to(BATCH_ENTRIES_KEPT);
     }
 }
 
@@ -551,8 +568,12 @@ impl Session {
             return false;
         }
         let mut rejected = std::mem::take(&mut self.batch.rejected);
-        for target in &mut self.batch.targets {
+        for place in &self.batch.filled {
+            let Some(target) = self.batch.targets.get_mut(*place as usize) else {
+                continue;
+            };
             if target.incoming.is_empty() {
+                // All of it was refused.
                 continue;
             }
             let aftermath = target
@@ -572,7 +593,7 @@ impl Session {
         }
         self.batch.rejected = rejected;
         self.batch.counting.show();
-        self.batch.trim();
+        self.batch.trim(self.vhost.epoch());
         let promise = self.batch.logged.promise;
         self.batch.logged.clear();
         self.say_confirms(turn, promise);
@@ -628,8 +649,10 @@ impl Session {
     fn log_publishes(&mut self, now_ms: u64) -> bool {
         let node = Arc::clone(&self.node);
         let Some(log) = &node.log else { return true };
-        for target in &mut self.batch.targets {
-            if target.survives && !target.incoming.is_empty() {
+        for place in &self.batch.filled {
+            if let Some(target) = self.batch.targets.get_mut(*place as usize)
+                && target.survives
+            {
                 target.ttl_ms = target.cell.ttl_ms();
                 let declared = Promise::from(target.cell.declared());
                 self.batch.logged.promise = self.batch.logged.promise.and(declared);

@@ -1,5 +1,7 @@
 //! Publishes that are like earlier ones take a short way. Whichever way one takes, the same comes of it.
 
+use protocol::amqp091::BATCH_TARGETS_KEPT;
+
 use crate::pair::{Client, Login, World, frame_ends};
 use crate::random::{Numbers, with_seeds};
 use crate::script;
@@ -176,4 +178,33 @@ fn a_remembered_publish_forgets_a_permission_that_is_gone() {
     let heard = client.hear();
     assert!(heard[0].contains("403"), "{heard:?}");
     assert_eq!(world.counts("q"), "3/0/0");
+}
+
+#[test]
+fn a_queue_that_is_declared_anew_between_wide_batches_gets_what_follows() {
+    let world = World::new();
+    let mut client = world.client();
+    // More queues than a connection remembers, a few, and more again.
+    let wide = BATCH_TARGETS_KEPT + 10;
+    let declares: Vec<String> = (0..wide)
+        .map(|n| format!("[1] queue.declare q{n}"))
+        .collect();
+    client.say(&declares.join("\n"));
+    client.hear();
+    let publishes = |queues: usize| -> String {
+        let lines = (0..2 * queues).map(|n| format!("[1] basic.publish - q{} m", n % queues));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    for queues in [wide, wide, 20, 20] {
+        client.say(&publishes(queues));
+    }
+    client.ask(
+        "[1] queue.delete q5\n[1] queue.declare q5",
+        &["[1] queue.delete-ok 8", "[1] queue.declare-ok q5 0 0"],
+    );
+    client.say(&publishes(20));
+    client.say(&publishes(wide));
+    assert_eq!(world.counts("q5"), "4/0/0");
+    assert_eq!(world.counts("q6"), "12/0/0");
+    assert_eq!(world.counts(&format!("q{}", wide - 1)), "6/0/0");
 }
