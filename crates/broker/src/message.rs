@@ -9,14 +9,11 @@
 //! publisher sent them, so that a delivery copies bytes and interprets nothing. Deliberately absent: what
 //! differs from queue to queue (deadlines, delivery counts), which the queue's own entry holds.
 
-use triomphe::ThinArc;
+use triomphe::{Arc, ThinArc};
 use wire::amqp091::properties::Properties;
 
 /// The longest exchange name or routing key, in bytes: a short string's limit (AMQP 0-9-1, 4.2.5.3).
 pub const SHORT_STRING_BYTES_MAX: usize = 255;
-
-/// Room for a body that a template keeps from one message to the next.
-const BODY_BYTES_KEPT: usize = 4096;
 
 /// Where a message stands in the node's log. [`LogPosition::NONE`] for one that is only in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -258,8 +255,8 @@ impl Message {
 #[derive(Debug, Clone)]
 pub struct MessageTemplate {
     header: MessageHeader,
-    /// Names and properties; behind them, the body of the last message that was made.
-    bytes: Vec<u8>,
+    /// Names and properties, as they stand before the body.
+    head: Box<[u8]>,
 }
 
 impl MessageTemplate {
@@ -273,32 +270,48 @@ impl MessageTemplate {
         properties: &Properties<'_>,
         expiration_ms: Option<u64>,
     ) -> Self {
-        let mut bytes = Vec::new();
+        let mut head = Vec::new();
         let message = Message::new(
             exchange,
             routing_key,
             properties,
             expiration_ms,
             &[],
-            &mut bytes,
+            &mut head,
         );
         MessageTemplate {
             header: *message.header(),
-            bytes,
+            head: head.into(),
         }
     }
 
-    /// A message with this body.
+    /// A message whose body is the last `body_bytes` of `input`.
+    ///
+    /// What came before the body carried the same names and properties in more words, so there is room for the
+    /// message's head in front of it: all is copied at once, and the head is written over what it replaces. The body
+    /// is moved a single time.
+    ///
+    /// # Panics
+    /// If `input` is shorter than `body_bytes`.
     #[inline]
-    pub fn with_body(&mut self, body: &[u8]) -> Message {
-        self.bytes.truncate(self.header.properties_end as usize);
-        self.bytes.extend_from_slice(body);
-        let message = ThinArc::from_header_and_slice(self.header, &self.bytes);
-        if BODY_BYTES_KEPT < body.len() {
-            self.bytes.truncate(self.header.properties_end as usize);
-            self.bytes.shrink_to_fit();
-        }
+    pub fn with_body_at_end(&self, input: &[u8], body_bytes: usize) -> Message {
+        let before = input.len() - body_bytes;
+        let Some(start) = before.checked_sub(self.head.len()) else {
+            return self.with_body(&input[before..]);
+        };
+        let mut message = ThinArc::from_header_and_slice(self.header, &input[start..]);
+        message.with_arc_mut(|made| {
+            let made = Arc::get_mut(made).expect("nobody else has it yet");
+            made.slice_mut()[..self.head.len()].copy_from_slice(&self.head);
+        });
         Message(message)
+    }
+
+    /// The same when the body stands alone, or almost.
+    #[cold]
+    fn with_body(&self, body: &[u8]) -> Message {
+        let bytes = [&self.head, body].concat();
+        Message(ThinArc::from_header_and_slice(self.header, &bytes))
     }
 }
 
@@ -309,5 +322,33 @@ impl std::fmt::Debug for Message {
             .field("routing_key", &self.routing_key())
             .field("body_bytes", &self.body().len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Flags of delivery-mode, and the mode.
+    const PERSISTENT: &[u8] = b"\x10\x00\x02";
+
+    #[test]
+    fn a_message_of_a_template_is_one_made_of_its_parts() {
+        let properties = Properties::validate(PERSISTENT).expect("they are properties");
+        let template = MessageTemplate::new("ex", "key", &properties, Some(7));
+        let head_bytes = "\x02ex\x03key".len() + PERSISTENT.len();
+        for body in [&b""[..], b"b", &[b'x'; 5000]] {
+            let whole = Message::new("ex", "key", &properties, Some(7), body, &mut Vec::new());
+            // No room for the head, hardly enough, just enough, more than enough.
+            for before in [0, head_bytes - 1, head_bytes, 200] {
+                let mut input = vec![b'-'; before];
+                input.extend_from_slice(body);
+                let made = template.with_body_at_end(&input, body.len());
+                assert_eq!(made.stored(), whole.stored());
+                assert_eq!(made.body(), body);
+                assert_eq!(made.expiration_ms(), Some(7));
+                assert!(made.persistent());
+            }
+        }
     }
 }

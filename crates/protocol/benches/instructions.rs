@@ -28,11 +28,10 @@ const WARM_UP: usize = 4;
 
 const FRAME_BYTES_MAX: u32 = 131_072;
 
-const BODY: [u8; 16] = [b'x'; 16];
-
 /// What is measured.
 struct Scenario {
     name: &'static str,
+    body_bytes: usize,
     queues: usize,
     /// Empty: the default exchange.
     exchange_kind: &'static str,
@@ -47,6 +46,7 @@ struct Scenario {
 
 const DIRECT: Scenario = Scenario {
     name: "direct",
+    body_bytes: 16,
     queues: 1,
     exchange_kind: "",
     bindings: 0,
@@ -55,8 +55,13 @@ const DIRECT: Scenario = Scenario {
     backlog: false,
 };
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     DIRECT,
+    Scenario {
+        name: "kibibyte",
+        body_bytes: 1024,
+        ..DIRECT
+    },
     Scenario {
         name: "acked",
         acks: true,
@@ -231,6 +236,7 @@ fn queue_name(number: usize) -> String {
 
 fn publishes(scenario: &Scenario) -> Vec<u8> {
     let mut said = Vec::new();
+    let body = vec![b'x'; scenario.body_bytes];
     for message in 0..BATCH {
         let number = message % scenario.keys;
         let (exchange, routing_key) = match scenario.exchange_kind {
@@ -243,8 +249,8 @@ fn publishes(scenario: &Scenario) -> Vec<u8> {
             ..BasicPublish::default()
         };
         encode_method(&mut said, 1, &Method::BasicPublish(publish));
-        encode_content_header(&mut said, 1, 60, BODY.len() as u64, &[0, 0]);
-        encode_body(&mut said, 1, &BODY, FRAME_BYTES_MAX);
+        encode_content_header(&mut said, 1, 60, body.len() as u64, &[0, 0]);
+        encode_body(&mut said, 1, &body, FRAME_BYTES_MAX);
     }
     said
 }
@@ -317,7 +323,7 @@ fn run(scenario: &Scenario, batches: usize) {
     if scenario.backlog {
         count_deliver(&mut consumer, &consumes(scenario));
     }
-    let least = (WARM_UP + batches) * BATCH * copies * BODY.len();
+    let least = (WARM_UP + batches) * BATCH * copies * scenario.body_bytes;
     assert!(
         least < consumer.written - before,
         "every message was delivered"

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,11 +19,18 @@ use crate::clock::Clock;
 /// What a worker reads at once. A frame longer than this is read in pieces, into a buffer as long as it takes.
 const READ_BYTES: usize = 128 * 1024;
 
+/// Of a read longer than this, the system acknowledges the most part by itself: it is no piece that a client waits
+/// with the next one for.
+const PIECE_BYTES_MAX: usize = READ_BYTES / 2;
+
 /// Turns of one connection before the others of its worker have theirs.
 const TURNS_MAX: usize = 8;
 
 /// How long a socket whose conversation is over has to close.
 const CLOSE_GRACE_MS: u64 = 3000;
+
+/// Pieces of output that are written at once.
+const PIECES_MAX: usize = 128;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -39,6 +46,9 @@ struct Driver<S> {
     kept_is_fresh: bool,
     timer: Pin<Box<Sleep>>,
     timer_at_ms: u64,
+    /// Something was written since the system was last told to acknowledge at once: it may have taken to waiting
+    /// for more of that.
+    answered: bool,
     /// The conversation is over and the socket is being closed; given up when the timer fires.
     closing: bool,
 }
@@ -64,6 +74,7 @@ pub(crate) async fn drive<S: Socket>(socket: S, connection: Connection, clock: C
         kept_is_fresh: false,
         timer: Box::pin(sleep_until(Instant::now())),
         timer_at_ms: 0,
+        answered: true,
         closing: false,
     };
     poll_fn(|context| driver.poll(context)).await;
@@ -174,8 +185,10 @@ impl<S: Socket> Driver<S> {
         let used = self
             .connection
             .handle_input(now_ms, &buffer[..kept + count]);
-        if self.connection.unsent_bytes() == 0 {
+        let in_pieces = used < kept + count && count < PIECE_BYTES_MAX;
+        if self.connection.unsent_bytes() == 0 && (self.answered || in_pieces) {
             self.socket.acknowledge_now();
+            self.answered = false;
         }
         self.kept.clear();
         self.kept.extend_from_slice(&buffer[used..kept + count]);
@@ -190,20 +203,24 @@ impl<S: Socket> Driver<S> {
     fn poll_output(&mut self, context: &mut Context<'_>) -> bool {
         let mut moved = false;
         loop {
-            let writable = self.connection.writable();
-            if writable.is_empty() {
+            let written = match self.connection.writes_in_pieces() {
+                true => self.poll_write_pieces(context),
+                false => self.poll_write(context),
+            };
+            let Some(written) = written else {
                 if let Poll::Ready(Err(_)) = self.socket.poll_sent(context) {
                     self.connection.hang_up(self.clock.now_ms());
                     return true;
                 }
                 return moved;
-            }
-            match Pin::new(&mut self.socket).poll_write(context, writable) {
+            };
+            match written {
                 Poll::Pending => return moved,
                 Poll::Ready(Ok(count)) if count > 0 => {
                     let now_ms = self.clock.now_ms();
                     self.connection.advance(now_ms, count);
                     self.connection.deliver(now_ms);
+                    self.answered = true;
                     moved = true;
                 }
                 Poll::Ready(_) => {
@@ -212,5 +229,22 @@ impl<S: Socket> Driver<S> {
                 }
             }
         }
+    }
+
+    /// Writes what is writable; `None` if nothing is.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+        let writable = self.connection.writable();
+        if writable.is_empty() {
+            return None;
+        }
+        Some(Pin::new(&mut self.socket).poll_write(context, writable))
+    }
+
+    /// The same when it does not stand in one place.
+    fn poll_write_pieces(&mut self, context: &mut Context<'_>) -> Option<Poll<io::Result<usize>>> {
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let count = self.connection.writable_pieces(&mut pieces);
+        let pieces = pieces.get(..count).filter(|pieces| !pieces.is_empty())?;
+        Some(Pin::new(&mut self.socket).poll_write_vectored(context, pieces))
     }
 }

@@ -1,5 +1,6 @@
 //! A connection: the phases of its life, its input loop, and what wakes it.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -209,12 +210,22 @@ impl Connection {
         matches!(self.phase, Phase::Closed) && self.output.is_empty()
     }
 
-    /// What may be written to the socket now.
+    /// What may be written to the socket now, or the first piece of it.
     pub fn writable(&mut self) -> &[u8] {
         self.output.writable(durable(&self.node))
     }
 
-    /// The socket took `count` bytes of [`Connection::writable`].
+    /// Whether there may be more behind what [`Connection::writable`] tells.
+    pub fn writes_in_pieces(&self) -> bool {
+        self.output.is_in_pieces()
+    }
+
+    /// The pieces of what may be written to the socket now, as many as `pieces` has room for; how many.
+    pub fn writable_pieces<'a>(&'a mut self, pieces: &mut [IoSlice<'a>]) -> usize {
+        self.output.writable_pieces(durable(&self.node), pieces)
+    }
+
+    /// The socket took `count` bytes of what is writable.
     pub fn advance(&mut self, now_ms: u64, count: usize) {
         if count > 0 {
             self.heartbeat.sent(now_ms);

@@ -6,14 +6,18 @@
 use std::sync::Arc;
 
 use broker::queue::{ConsumerId, DELIVERY_WINDOW_BYTES, Delivery, Settlement, delivery_bytes};
-use wire::amqp091::frame::{encode_deliver, encode_deliver_again, is_one_frame};
+use wire::amqp091::frame::{
+    FRAME_END, body_frames, encode_body_frame_head, encode_deliver, encode_deliver_again,
+    encode_deliver_head, is_one_frame,
+};
 use wire::amqp091::properties::{Change, Properties, PropertyChanges};
 use wire::amqp091::table::{FieldValue, Table};
 
 use super::connection::Turn;
 use super::consume::{Consumer, Source};
-use super::limits::OUTPUT_BYTES_HIGH;
+use super::limits::{BODY_COPIED_BYTES_MAX, OUTPUT_BYTES_HIGH};
 use super::methods::Session;
+use super::output::Output;
 use super::unacked::Unacked;
 
 /// Part of a consumer's window after which it is returned: not a queue's lock for every delivery.
@@ -99,7 +103,7 @@ impl Session {
             channel.delivery_tag += 1;
             let message = &delivery.message;
             last.encode(
-                turn.output.buffer(),
+                turn.output,
                 consumer,
                 channel.delivery_tag,
                 delivery,
@@ -198,20 +202,28 @@ impl<'d> Last<'d> {
     #[inline]
     fn encode(
         &mut self,
-        out: &mut Vec<u8>,
+        output: &mut Output,
         consumer: &Consumer,
         tag: u64,
         delivery: &'d Delivery,
         frame_bytes_max: u32,
     ) {
-        let (message, start) = (&delivery.message, out.len());
+        let message = &delivery.message;
+        let body = message.body();
         let counted = counted_properties(delivery);
+        if BODY_COPIED_BYTES_MAX < body.len() {
+            encode_in_place(output, consumer, tag, delivery, counted, frame_bytes_max);
+            self.0 = None;
+            return;
+        }
+        let out = output.buffer();
+        let start = out.len();
         if let Some((like, bytes)) = self.0
             && counted.is_none()
             && delivery.redelivered == like.redelivered
             && message.is_like(&like.message)
         {
-            encode_deliver_again(out, bytes, &consumer.tag, tag, message.body());
+            encode_deliver_again(out, bytes, &consumer.tag, tag, body);
             return;
         }
         encode_deliver(
@@ -222,11 +234,39 @@ impl<'d> Last<'d> {
             delivery.redelivered,
             message.address(),
             counted.as_deref().unwrap_or(message.properties()),
-            message.body(),
+            body,
             frame_bytes_max,
         );
-        let usual = counted.is_none() && is_one_frame(message.body().len(), frame_bytes_max);
+        let usual = counted.is_none() && is_one_frame(body.len(), frame_bytes_max);
         self.0 = usual.then_some((delivery, out.len() - start));
+    }
+}
+
+/// Encodes a delivery whose body is not copied.
+fn encode_in_place(
+    output: &mut Output,
+    consumer: &Consumer,
+    tag: u64,
+    delivery: &Delivery,
+    counted: Option<Vec<u8>>,
+    frame_bytes_max: u32,
+) {
+    let message = &delivery.message;
+    let body_bytes = message.body().len();
+    encode_deliver_head(
+        output.buffer(),
+        consumer.channel,
+        &consumer.tag,
+        tag,
+        delivery.redelivered,
+        message.address(),
+        counted.as_deref().unwrap_or(message.properties()),
+        body_bytes,
+    );
+    for part in body_frames(body_bytes, frame_bytes_max) {
+        encode_body_frame_head(output.buffer(), consumer.channel, part.len());
+        output.push_body(message, part);
+        output.buffer().push(FRAME_END);
     }
 }
 

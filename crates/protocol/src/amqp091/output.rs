@@ -3,10 +3,22 @@
 //! A *barrier* stands before a reply that promises something on disk (`queue.declare-ok` of a durable queue,
 //! `tx.commit-ok`): it and all behind it wait until the catalog's ticket and the log's position are durable. The connection goes on meanwhile, so that
 //! pipelined declarations share their commits.
+//!
+//! A long body is not copied into the output: it stays where it is, and the output knows before which of its own bytes
+//! it is to be written.
+//!
+//! ```text
+//! bytes  ┌──────────────────┬─┬──────────────────┬─┬────────────┐
+//!        │ ...  frame heads │E│ ...  frame heads │E│ ...        │   E: the frame's end
+//!        └──────────────────┴─┴──────────────────┴─┴────────────┘
+//! bodies                    ▲ body               ▲ body
+//! ```
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
 
-use broker::message::LogPosition;
+use broker::message::{LogPosition, Message};
 use node::catalog::Ticket;
 
 /// How far the catalog and the message log must have come; or how far they have.
@@ -72,6 +84,29 @@ pub struct Output {
     written: usize,
     /// Offsets into `bytes` from which on a promise must be kept; both ascend.
     barriers: VecDeque<(usize, Promise)>,
+    /// Bodies that are not copied; their places ascend.
+    bodies: VecDeque<Body>,
+    /// Bytes of `bodies` that are not written.
+    body_bytes: usize,
+}
+
+/// A part of a message's body that is written from where it is.
+#[derive(Debug)]
+struct Body {
+    /// Its last byte comes before this one of `Output::bytes`, which is its frame's end.
+    place: usize,
+    message: Message,
+    /// What of the body is not written yet; never empty.
+    rest: Range<usize>,
+}
+
+impl Body {
+    fn rest(&self) -> &[u8] {
+        self.message
+            .body()
+            .get(self.rest.clone())
+            .unwrap_or_default()
+    }
 }
 
 /// Memory an empty output keeps: what it needs under load, for it would only be asked for again.
@@ -83,9 +118,23 @@ impl Output {
         &mut self.bytes
     }
 
+    /// Appends a part of a message's body without copying it. Its frame's end must follow in the buffer.
+    pub fn push_body(&mut self, message: &Message, part: Range<usize>) {
+        debug_assert!(part.end <= message.body().len());
+        if part.is_empty() {
+            return;
+        }
+        self.body_bytes += part.len();
+        self.bodies.push_back(Body {
+            place: self.bytes.len(),
+            message: message.clone(),
+            rest: part,
+        });
+    }
+
     /// Bytes not yet written, held back or not.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.written
+        self.bytes.len() - self.written + self.body_bytes
     }
 
     /// Whether all is written.
@@ -113,8 +162,54 @@ impl Output {
         self.barriers.front().map(|(_, promise)| *promise)
     }
 
-    /// What may be written now that everything up to `durable` is on disk.
+    /// What may be written now that everything up to `durable` is on disk: the first piece of it that is in one place.
     pub fn writable(&mut self, durable: Promise) -> &[u8] {
+        let end = self.free_end(durable);
+        match self.bodies.front() {
+            Some(body) if body.place == self.written => body.rest(),
+            Some(body) => self.free(body.place.min(end)),
+            None => self.free(end),
+        }
+    }
+
+    /// Whether [`Output::writable_pieces`] has more to tell than [`Output::writable`].
+    pub fn is_in_pieces(&self) -> bool {
+        !self.bodies.is_empty()
+    }
+
+    /// The pieces of what may be written, in their order, as many as there is room for in `pieces`; how many.
+    pub fn writable_pieces<'a>(
+        &'a mut self,
+        durable: Promise,
+        pieces: &mut [IoSlice<'a>],
+    ) -> usize {
+        let end = self.free_end(durable);
+        let (mut start, mut count) = (self.written, 0);
+        let mut places = pieces.iter_mut();
+        let mut put = |piece: &'a [u8]| {
+            if piece.is_empty() {
+                return true;
+            }
+            let Some(place) = places.next() else {
+                return false;
+            };
+            *place = IoSlice::new(piece);
+            count += 1;
+            true
+        };
+        for body in self.bodies.iter().take_while(|body| body.place < end) {
+            let before = self.bytes.get(start..body.place).unwrap_or_default();
+            if !put(before) || !put(body.rest()) {
+                return count;
+            }
+            start = body.place;
+        }
+        put(self.bytes.get(start..end).unwrap_or_default());
+        count
+    }
+
+    /// Where in `bytes` the first barrier stands that holds once everything up to `durable` is on disk.
+    fn free_end(&mut self, durable: Promise) -> usize {
         while self
             .barriers
             .front()
@@ -122,15 +217,29 @@ impl Output {
         {
             self.barriers.pop_front();
         }
-        let end = self
-            .barriers
+        self.barriers
             .front()
-            .map_or(self.bytes.len(), |(offset, _)| *offset);
+            .map_or(self.bytes.len(), |(offset, _)| *offset)
+    }
+
+    fn free(&self, end: usize) -> &[u8] {
         self.bytes.get(self.written..end).unwrap_or_default()
     }
 
-    /// The socket took `count` bytes of [`Output::writable`].
-    pub fn advance(&mut self, count: usize) {
+    /// The socket took `count` bytes of what is writable.
+    pub fn advance(&mut self, mut count: usize) {
+        while let Some(body) = self.bodies.front_mut() {
+            let before = count.min(body.place - self.written);
+            self.written += before;
+            let taken = (count - before).min(body.rest.len());
+            body.rest.start += taken;
+            self.body_bytes -= taken;
+            count -= before + taken;
+            if !body.rest.is_empty() {
+                break;
+            }
+            self.bodies.pop_front();
+        }
         self.written += count;
         assert!(
             self.written <= self.bytes.len(),
@@ -152,6 +261,9 @@ impl Output {
         for (offset, _) in &mut self.barriers {
             *offset -= self.written;
         }
+        for body in &mut self.bodies {
+            body.place -= self.written;
+        }
         self.written = 0;
     }
 
@@ -159,6 +271,9 @@ impl Output {
     pub fn drop_held(&mut self) {
         if let Some((offset, _)) = self.barriers.front() {
             self.bytes.truncate(*offset);
+            while let Some(body) = self.bodies.pop_back_if(|body| *offset < body.place) {
+                self.body_bytes -= body.rest.len();
+            }
         }
         self.barriers.clear();
     }
@@ -168,6 +283,7 @@ impl Output {
         if self.bytes.is_empty() {
             self.bytes = Vec::new();
             self.barriers = VecDeque::new();
+            self.bodies = VecDeque::new();
         }
     }
 }

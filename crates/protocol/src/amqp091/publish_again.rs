@@ -31,6 +31,9 @@ use super::publish::{Publishing, parse_expiration};
 /// From a content header frame's start to the body's size: kind, channel, length, class, weight.
 const BEFORE_BODY_SIZE_BYTES: usize = 11;
 
+/// Behind a frame's payload.
+const FRAME_END_BYTES: usize = 1;
+
 /// Publishes that were not remembered for want of room, after which all are forgotten: the program may have moved on
 /// to other names.
 const MISSES_MAX: usize = 16 * TEMPLATES_MAX;
@@ -86,6 +89,14 @@ struct Cut<'a> {
     tail: &'a [u8],
 }
 
+/// A publish like one that is remembered.
+struct Again<'a> {
+    /// Its frames, up to the end of the body.
+    bytes: &'a [u8],
+    /// The last so many of them are the body.
+    body_bytes: usize,
+}
+
 /// Cuts up the publish at the start of `input`, as far as the lengths of its frames tell; `None` if it is none.
 #[inline]
 fn cut(input: &[u8]) -> Option<Cut<'_>> {
@@ -122,9 +133,9 @@ impl Template {
         *self.head == *cut.head && *self.tail == *cut.tail
     }
 
-    /// The body of a publish like this at the start of `input`, and the bytes of all its frames.
+    /// The publish at the start of `input`, if it is one like this.
     #[inline]
-    fn body<'a>(&self, input: &'a [u8], frame_bytes_max: u32) -> Option<(&'a [u8], usize)> {
+    fn again<'a>(&self, input: &'a [u8], frame_bytes_max: u32) -> Option<Again<'a>> {
         let rest = input.strip_prefix(&*self.head)?;
         let (body_bytes, rest) = rest.split_first_chunk::<8>()?;
         let rest = rest.strip_prefix(&*self.tail)?;
@@ -134,8 +145,12 @@ impl Template {
             && frame.channel == self.channel
             && body_bytes != 0
             && frame.payload.len() as u64 == body_bytes;
-        let bytes = self.head.len() + 8 + self.tail.len() + bytes;
-        whole.then_some((frame.payload, bytes))
+        let body_end = self.head.len() + 8 + self.tail.len() + bytes - FRAME_END_BYTES;
+        let bytes = input.get(..body_end)?;
+        whole.then_some(Again {
+            bytes,
+            body_bytes: frame.payload.len(),
+        })
     }
 }
 
@@ -155,15 +170,15 @@ impl Templates {
         (self.misses_in_row, self.skip) = (0, 0);
     }
 
-    /// The template, body and length of the publish at the start of `input`.
+    /// The publish at the start of `input`, and its template.
     #[inline]
     fn find<'a>(
         &mut self,
         input: &'a [u8],
         frame_bytes_max: u32,
-    ) -> Option<(&mut Template, &'a [u8], usize)> {
+    ) -> Option<(&mut Template, Again<'a>)> {
         let last = self.templates.get(self.last)?;
-        let (body, bytes) = match last.body(input, frame_bytes_max) {
+        let again = match last.again(input, frame_bytes_max) {
             Some(found) => found,
             None => {
                 let cut = cut(input)?;
@@ -173,10 +188,10 @@ impl Templates {
                 };
                 self.last = *self.index.find(hash_of(&self.hasher, cut), same)?;
                 let found = self.templates.get(self.last)?;
-                found.body(input, frame_bytes_max)?
+                found.again(input, frame_bytes_max)?
             }
         };
-        Some((self.templates.get_mut(self.last)?, body, bytes))
+        Some((self.templates.get_mut(self.last)?, again))
     }
 
     /// A publish that is not known: it is remembered if it is accepted, and if that promises to be of use.
@@ -282,7 +297,7 @@ impl Session {
             bytes => bytes,
         };
         let message_bytes_max = self.node.settings.message_bytes_max;
-        while let Some((template, body, bytes)) = input
+        while let Some((template, again)) = input
             .get(*used..)
             .and_then(|rest| templates.find(rest, frame_bytes_max))
         {
@@ -297,13 +312,15 @@ impl Session {
             if channel.closing
                 || channel.assembly != Assembly::Idle
                 || matches!(channel.mode, Mode::Transaction(_))
-                || message_bytes_max < body.len() as u64
+                || message_bytes_max < again.body_bytes as u64
             {
                 return Ok(());
             }
-            let message = template.message.with_body(body);
+            let message = template
+                .message
+                .with_body_at_end(again.bytes, again.body_bytes);
             self.accept(turn, number, &mut template.publishing, message)?;
-            *used += bytes;
+            *used += again.bytes.len() + FRAME_END_BYTES;
             if self.batch_is_full() {
                 return Ok(());
             }

@@ -1,8 +1,9 @@
 //! Consumers: order, prefetch, priorities, cancelling, and what goes back where when something ends.
 
 use node::settings::{ConsumerTimeouts, Settings};
+use protocol::amqp091::BODY_COPIED_BYTES_MAX;
 
-use crate::pair::{Client, World};
+use crate::pair::{Client, Login, World};
 
 /// A queue with messages `a b c ...`.
 fn filled(client: &mut Client<'_>, arguments: &str, bodies: &str) {
@@ -588,4 +589,35 @@ fn global_prefetch_counts_what_is_on_its_way() {
     );
     client.ask("[1] basic.ack 1", &[]);
     client.ask("[1] basic.ack 2", &["[1] basic.deliver x 3 c"]);
+}
+
+#[test]
+fn a_body_that_is_not_copied_arrives_whole_through_a_narrow_socket() {
+    let world = World::new();
+    let login = Login {
+        frame_max: 4096,
+        ..Login::default()
+    };
+    for room in [13, 777, 5000, usize::MAX] {
+        let mut client = world.connect_as(&login);
+        client.open(1);
+        client.say("[1] queue.declare q\n[1] basic.consume q c no-ack");
+        client.hear();
+        client.set_room(room);
+        let long = 3 * BODY_COPIED_BYTES_MAX;
+        client.say(&format!(
+            "[1] basic.publish - q a
+             [1] basic.publish - q {long}*
+             [1] basic.publish - q b
+             [1] basic.publish - q {}*
+             [1] basic.publish - q {}*",
+            BODY_COPIED_BYTES_MAX + 1,
+            BODY_COPIED_BYTES_MAX,
+        ));
+        let long = format!("{long}*");
+        let just = format!("{}*", BODY_COPIED_BYTES_MAX + 1);
+        let copied = format!("{BODY_COPIED_BYTES_MAX}*");
+        assert_eq!(client.bodies(), ["a", &long, "b", &just, &copied]);
+        client.hang_up();
+    }
 }

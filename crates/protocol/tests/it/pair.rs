@@ -5,6 +5,7 @@
 //! it when its mailbox asks for it. Words go in as in [`crate::script`], and come out as one line each.
 
 use std::cell::Cell;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -354,7 +355,18 @@ impl Client<'_> {
             moved |= used > 0;
         }
         if self.reads {
-            let writable = self.connection.writable();
+            // By pieces and as a whole in turn, as sockets of both kinds would take it.
+            let writable = match self.output.len() % 2 {
+                0 => self.connection.writable().to_vec(),
+                _ => {
+                    let mut pieces = [IoSlice::new(&[]); 7];
+                    let count = self.connection.writable_pieces(&mut pieces);
+                    pieces[..count]
+                        .iter()
+                        .flat_map(|piece| piece.iter().copied())
+                        .collect()
+                }
+            };
             let count = writable.len().min(self.room);
             if count > 0 {
                 self.output.extend_from_slice(&writable[..count]);

@@ -10,6 +10,8 @@
 //! Decoding is in place: a frame borrows from the buffer it was read into. Encoding appends to a buffer
 //! that the caller keeps. Both are on every message's way, so neither allocates beyond that buffer.
 
+use std::ops::Range;
+
 use super::DecodeError;
 use super::codec::{Reader, cut, length};
 use super::method::Method;
@@ -32,6 +34,10 @@ const FRAME_HEAD_BYTES: usize = 7;
 
 /// Class, weight and body size, before the properties.
 const CONTENT_HEADER_BYTES: usize = 12;
+
+/// The longest body that is copied along with the last one's frames and then written over: a second piece to append
+/// would cost more.
+const BODY_COPIED_TWICE_BYTES_MAX: usize = 64;
 
 /// What a frame carries.
 #[repr(u8)]
@@ -210,10 +216,24 @@ pub fn encode_content_header(
 #[inline]
 pub fn encode_body(out: &mut Vec<u8>, channel: u16, body: &[u8], frame_bytes_max: u32) {
     for piece in body.chunks(body_frame_payload_bytes(frame_bytes_max)) {
-        out.extend_from_slice(&frame_head(FrameKind::Body, channel, length(piece.len())));
+        encode_body_frame_head(out, channel, piece.len());
         out.extend_from_slice(piece);
         out.push(FRAME_END);
     }
+}
+
+/// Which parts of a body of so many bytes are in a frame each, when it is not copied: every part stands between an
+/// [`encode_body_frame_head`] and a [`FRAME_END`].
+pub fn body_frames(body_bytes: usize, frame_bytes_max: u32) -> impl Iterator<Item = Range<usize>> {
+    let payload_bytes = body_frame_payload_bytes(frame_bytes_max);
+    let starts = (0..body_bytes).step_by(payload_bytes);
+    starts.map(move |start| start..body_bytes.min(start.saturating_add(payload_bytes)))
+}
+
+/// Appends what stands before the payload of a body frame.
+#[inline]
+pub fn encode_body_frame_head(out: &mut Vec<u8>, channel: u16, payload_bytes: usize) {
+    out.extend_from_slice(&frame_head(FrameKind::Body, channel, length(payload_bytes)));
 }
 
 /// Appends a heartbeat.
@@ -240,14 +260,41 @@ pub fn encode_deliver(
     body: &[u8],
     frame_bytes_max: u32,
 ) {
+    encode_deliver_head(
+        out,
+        channel,
+        consumer_tag,
+        delivery_tag,
+        redelivered,
+        address,
+        properties,
+        body.len(),
+    );
+    let frames = body
+        .len()
+        .div_ceil(body_frame_payload_bytes(frame_bytes_max));
+    out.reserve(body.len() + frames * FRAME_OVERHEAD_BYTES);
+    encode_body(out, channel, body, frame_bytes_max);
+}
+
+/// Appends the frames of a delivery that come before those of its body.
+#[expect(clippy::too_many_arguments, reason = "as encode_deliver")]
+#[inline]
+pub fn encode_deliver_head(
+    out: &mut Vec<u8>,
+    channel: u16,
+    consumer_tag: &str,
+    delivery_tag: u64,
+    redelivered: bool,
+    address: &[u8],
+    properties: &[u8],
+    body_bytes: usize,
+) {
     let consumer_tag = cut(consumer_tag);
     // Class, method, consumer tag, delivery tag, redelivered, address.
     let method_bytes = 4 + 1 + consumer_tag.len() + 8 + 1 + address.len();
     let header_bytes = CONTENT_HEADER_BYTES + properties.len();
-    let frames = 2 + body
-        .len()
-        .div_ceil(body_frame_payload_bytes(frame_bytes_max));
-    out.reserve(method_bytes + header_bytes + body.len() + frames * FRAME_OVERHEAD_BYTES);
+    out.reserve(method_bytes + header_bytes + 2 * FRAME_OVERHEAD_BYTES);
 
     let [kind, c0, c1, l0, l1, l2, l3] =
         frame_head(FrameKind::Method, channel, length(method_bytes));
@@ -258,8 +305,7 @@ pub fn encode_deliver(
     out.extend_from_slice(&[t0, t1, t2, t3, t4, t5, t6, t7, u8::from(redelivered)]);
     out.extend_from_slice(address);
     out.push(FRAME_END);
-    encode_content_header(out, channel, 60, body.len() as u64, properties);
-    encode_body(out, channel, body, frame_bytes_max);
+    encode_content_header(out, channel, 60, body_bytes as u64, properties);
 }
 
 /// Appends all frames of a delivery that differs from the last one in `out` in its delivery tag and the bytes of its
@@ -274,17 +320,26 @@ pub fn encode_deliver_again(
     body: &[u8],
 ) {
     let start = out.len();
-    out.extend_from_within(start.saturating_sub(last_bytes)..);
-    // Class, method and the consumer tag's length stand before the tags.
-    let tag_at = FRAME_HEAD_BYTES + 4 + 1 + cut(consumer_tag).len();
-    if let Some(delivery) = out.get_mut(start..) {
-        if let Some(place) = delivery.get_mut(tag_at..tag_at + 8) {
-            place.copy_from_slice(&delivery_tag.to_be_bytes());
-        }
-        let body_at = delivery.len().saturating_sub(1 + body.len());
-        if let Some(place) = delivery.get_mut(body_at..body_at + body.len()) {
+    let last = start.saturating_sub(last_bytes);
+    let tag_at = start + FRAME_HEAD_BYTES + 4 + 1 + cut(consumer_tag).len();
+    let body_at = start + last_bytes.saturating_sub(body.len() + 1);
+    let short = body.len() <= BODY_COPIED_TWICE_BYTES_MAX;
+    if short {
+        out.extend_from_within(last..);
+        if let Some(place) = out.get_mut(body_at..body_at + body.len()) {
             place.copy_from_slice(body);
         }
+    } else {
+        out.reserve(last_bytes);
+        out.extend_from_within(last..(last + body_at - start).min(start));
+    }
+    // Class, method and the consumer tag's length stand before the tags.
+    if let Some(place) = out.get_mut(tag_at..tag_at + 8) {
+        place.copy_from_slice(&delivery_tag.to_be_bytes());
+    }
+    if !short {
+        out.extend_from_slice(body);
+        out.push(FRAME_END);
     }
 }
 

@@ -190,19 +190,36 @@ fn a_delivery_is_what_its_three_parts_are() {
 #[test]
 fn a_delivery_like_the_last_is_the_same_encoded_anew() {
     let (tag, address, properties) = ("tag", b"\x02ex\x03key", b"\x10\x00\x02");
-    let mut anew = b"before".to_vec();
-    let mut again = anew.clone();
-    for (number, body) in [(1, b"body"), (u64::MAX, b"ydob"), (7, b"dyob")] {
-        let start = anew.len();
-        encode_deliver(
-            &mut anew, 3, tag, number, true, address, properties, body, 4096,
-        );
-        match number {
-            1 => again.extend_from_slice(&anew[start..]),
-            _ => encode_deliver_again(&mut again, anew.len() - start, tag, number, body),
+    for body_bytes in [1, 64, 65, 4000] {
+        let mut anew = b"before".to_vec();
+        let mut again = anew.clone();
+        for (number, byte) in [(1, b'a'), (u64::MAX, b'b'), (7, b'c')] {
+            let (start, body) = (anew.len(), vec![byte; body_bytes]);
+            encode_deliver(
+                &mut anew, 3, tag, number, true, address, properties, &body, 4096,
+            );
+            match number {
+                1 => again.extend_from_slice(&anew[start..]),
+                _ => encode_deliver_again(&mut again, anew.len() - start, tag, number, &body),
+            }
         }
+        assert_eq!(anew, again, "{body_bytes}");
     }
-    assert_eq!(anew, again);
+}
+
+#[test]
+fn a_body_that_is_not_copied_is_in_the_same_frames() {
+    for (bytes, frame_bytes_max) in [(0, 10), (1, 10), (2, 10), (3, 10), (9, 12), (3, 0)] {
+        let body: Vec<u8> = (0..bytes).collect();
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
+        encode_body(&mut whole, 3, &body, frame_bytes_max);
+        for part in body_frames(body.len(), frame_bytes_max) {
+            encode_body_frame_head(&mut parts, 3, part.len());
+            parts.extend_from_slice(&body[part]);
+            parts.push(FRAME_END);
+        }
+        assert_eq!(whole, parts, "{bytes} {frame_bytes_max}");
+    }
 }
 
 #[test]
