@@ -68,6 +68,8 @@ pub(super) fn start_leveret(program: &Path, folder: &Path) -> Result<Running> {
     let mut child = Command::new(program)
         .args(["serve", "--log-level", "warn", "--amqp"])
         .arg(format!("127.0.0.1:{port}"))
+        // The usual ports may be another broker's.
+        .args(["--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
         .arg("--data-dir")
         .arg(&data)
         .stdout(log.try_clone()?)
