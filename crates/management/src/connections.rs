@@ -57,7 +57,10 @@ fn state(call: &Call<'_>, entry: &ConnectionEntry) -> &'static str {
     }
 }
 
-fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
+/// A connection. `unknown` is what stands for what TLS would tell: RabbitMQ writes null in lists, and an empty text
+/// on a connection's own page.
+fn object(call: &Call<'_>, entry: &ConnectionEntry, unknown: &Json) -> Object {
+    let or_unknown = |text: Option<&String>| text.map_or_else(|| unknown.clone(), Json::from);
     let tls = entry.tls.as_deref();
     let mut object = Object::new()
         .with("auth_mechanism", &entry.auth_mechanism)
@@ -70,13 +73,13 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("host", &entry.local_host)
         .with("name", &entry.name)
         .with("node", call.api.node_name())
-        .with("peer_cert_issuer", Json::Null)
-        .with("peer_cert_serial_number", Json::Null)
+        .with("peer_cert_issuer", unknown.clone())
+        .with("peer_cert_serial_number", unknown.clone())
         .with(
             "peer_cert_subject",
-            tls.and_then(|tls| tls.peer_cert_subject.as_ref()),
+            or_unknown(tls.and_then(|tls| tls.peer_cert_subject.as_ref())),
         )
-        .with("peer_cert_validity", Json::Null)
+        .with("peer_cert_validity", unknown.clone())
         .with("peer_host", &entry.peer_host)
         .with("peer_port", entry.peer_port)
         .with("port", entry.local_port)
@@ -87,10 +90,13 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry) -> Object {
         .with("recv_cnt", entry.traffic.received.load(Ordering::Relaxed))
         .with("send_cnt", entry.traffic.sent.load(Ordering::Relaxed))
         .with("ssl", tls.is_some())
-        .with("ssl_cipher", tls.map(|tls| &tls.cipher))
-        .with("ssl_hash", Json::Null)
-        .with("ssl_key_exchange", tls.map(|tls| &tls.key_exchange))
-        .with("ssl_protocol", tls.map(|tls| &tls.protocol))
+        .with("ssl_cipher", or_unknown(tls.map(|tls| &tls.cipher)))
+        .with("ssl_hash", unknown.clone())
+        .with(
+            "ssl_key_exchange",
+            or_unknown(tls.map(|tls| &tls.key_exchange)),
+        )
+        .with("ssl_protocol", or_unknown(tls.map(|tls| &tls.protocol)))
         .with("state", state(call, entry))
         .with("timeout", entry.heartbeat_s)
         .with("type", "network")
@@ -150,7 +156,7 @@ impl Listed for Row {
     }
 
     fn build(self, call: &Call<'_>) -> Object {
-        object(call, &self.0)
+        object(call, &self.0, &Json::Null)
     }
 }
 
@@ -196,7 +202,7 @@ fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     let entry = find(call)?;
-    Ok(pages::one(call, object(call, &entry)))
+    Ok(pages::one(call, object(call, &entry, &"".into())))
 }
 
 /// What the client reads: RabbitMQ's words, or the operator's.

@@ -122,7 +122,7 @@ pub(crate) fn contexts(call: &Call<'_>, with_node: bool) -> Json {
     let http = call.api.host.listeners.iter();
     let http = http.filter(|listening| listening.protocol.starts_with("http"));
     let one = |listening: &Listening| {
-        let metrics = listening.protocol == "http/prometheus";
+        let metrics = listening.protocol.ends_with("/prometheus");
         let description = if metrics {
             "RabbitMQ Prometheus"
         } else {
@@ -133,6 +133,10 @@ pub(crate) fn contexts(call: &Call<'_>, with_node: bool) -> Json {
             .with("path", "/")
             .with("cowboy_opts", "[{sendfile,false}]")
             .with("port", listening.address.port().to_string());
+        if metrics {
+            // RabbitMQ's quotes.
+            object.put("protocol", format!("'{}'", listening.protocol));
+        }
         if with_node {
             object.put("node", call.api.node_name());
             object.put("ssl_opts", Vec::<Json>::new());

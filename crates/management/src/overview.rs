@@ -82,8 +82,12 @@ pub(crate) fn put_vhost_totals(call: &Call<'_>, vhost: &Vhost, object: &mut Obje
         octets[0] += entry.traffic.received_bytes.load(Ordering::Relaxed);
         octets[1] += entry.traffic.sent_bytes.load(Ordering::Relaxed);
     }
-    object.put("recv_oct", octets[0]);
-    object.put("send_oct", octets[1]);
+    let octets = [
+        ("recv_oct", "recv_oct_details", octets[0]),
+        ("send_oct", "send_oct_details", octets[1]),
+    ];
+    let of = rates::Object::VhostTraffic(vhost.name.clone());
+    stats::put(call, of, object, &octets);
 }
 
 /// What is in the broker, and what passes it: as much of it as the user sees.

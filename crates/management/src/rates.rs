@@ -30,6 +30,8 @@ pub(crate) enum Object {
     Seen(Arc<str>, &'static str),
     /// Of what passed a vhost.
     Vhost(Arc<str>),
+    /// Of what went over the connections of a vhost.
+    VhostTraffic(Arc<str>),
     /// Of what is in the queues of a vhost.
     VhostLengths(Arc<str>),
     /// Of what passed a queue, by id.

@@ -8,6 +8,7 @@ mod auth;
 mod broker;
 mod crowd;
 mod events;
+mod fields;
 mod flood;
 mod garbage;
 mod https;
