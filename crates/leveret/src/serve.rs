@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use node::node::Node;
 use server::config::Sources;
 use server::tls::Tls;
-use server::{Config, HttpServed, Listeners, Server};
+use server::{Config, Listeners, Served, Server};
 
 use crate::addresses::{MANAGEMENT_PORTS, METRICS_PORTS, addresses, http};
 use crate::{log, systemd};
@@ -200,7 +200,7 @@ fn announce(server: &Server, data_dir: &Path) {
     );
 }
 
-fn http_announcement(served: &HttpServed) -> String {
+fn http_announcement(served: &Served) -> String {
     match (&served.plain[..], &served.over_tls[..]) {
         ([], []) => String::new(),
         (plain, []) => format!("its HTTP API on {}, ", joined(plain)),

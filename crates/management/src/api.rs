@@ -40,6 +40,21 @@ pub struct Listening {
     pub tls: bool,
 }
 
+/// The certificate that is shown on some listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Of the listeners, as in [`Listening::protocol`].
+    pub protocol: &'static str,
+    /// The file it is in.
+    pub certfile: String,
+    /// The file of the roots that clients' certificates are traced to; empty if there is none.
+    pub cacertfile: String,
+    /// When it ends, in seconds since 1970.
+    pub expires_at_s: i64,
+    /// The same in UTC, `2030-01-02 3:04:05`.
+    pub expires_on: String,
+}
+
 /// What the machine says of this process, at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostFacts {
@@ -73,6 +88,8 @@ pub struct Host {
     pub facts: Box<dyn Fn() -> HostFacts + Send + Sync>,
     /// What is listened on.
     pub listeners: Vec<Listening>,
+    /// The certificates that new connections are shown now.
+    pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// How long whoever is refused waits for the refusal.
     pub login_refused_delay: Duration,
     /// Where the data is.

@@ -46,6 +46,6 @@ mod text;
 mod users;
 mod vhosts;
 
-pub use api::{Api, Host, HostFacts, Listening, Peer};
+pub use api::{Api, Certificate, Host, HostFacts, Listening, Peer};
 pub use dispatch::router;
 pub use metrics::metrics_router;

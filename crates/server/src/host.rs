@@ -12,13 +12,15 @@ use protocol::amqp091::LOGIN_REFUSED_DELAY_MS;
 
 use crate::clock::Clock;
 use crate::memory;
+use crate::tls::Tls;
 
-/// The process as the management API sees it.
+/// The process as the management API sees it. `tls` is what is spoken on the listeners of a protocol.
 pub(crate) fn host(
     node: &Arc<Node>,
     clock: Clock,
     data_dir: &Path,
     listeners: Vec<Listening>,
+    tls: Vec<(&'static str, Arc<Tls>)>,
 ) -> Host {
     let node = Arc::clone(node);
     let directory = data_dir.to_owned();
@@ -27,6 +29,10 @@ pub(crate) fn host(
         started_ms: clock.now_ms() - clock.uptime().as_millis() as u64,
         facts: Box::new(move || facts(&node, &directory)),
         listeners,
+        certificates: Box::new(move || {
+            let shown = tls.iter().map(|(protocol, tls)| tls.certificate(protocol));
+            shown.collect()
+        }),
         login_refused_delay: Duration::from_millis(LOGIN_REFUSED_DELAY_MS),
         data_dir: data_dir.display().to_string(),
         config_file: None,

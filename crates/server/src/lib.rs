@@ -25,5 +25,5 @@ pub use clock::Clock;
 pub use config::Config;
 pub use definitions::LoadError;
 pub use server::{Listeners, Server, StartError};
-pub use sites::{HttpAddresses, HttpServed};
+pub use sites::{HttpAddresses, Served};
 pub use sockets::SocketOptions;

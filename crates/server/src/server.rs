@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::control;
 use crate::definitions::{self, LoadError};
 use crate::memory;
-use crate::sites::{HttpAddresses, HttpServed, Sites};
+use crate::sites::{HttpAddresses, Served, Sites};
 use crate::sockets::{Door, SocketOptions};
 use crate::tls::{LoginFrom, Tls, TlsError, TlsOptions, Whose};
 use crate::workers::Workers;
@@ -134,9 +134,12 @@ impl Server {
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
         let data_dir = data_dir.canonicalize()?;
-        let served = [local_addresses(&amqp), local_addresses(&amqps)];
-        let served = served.each_ref().map(Vec::as_slice);
-        let sites = Sites::start(listeners, &node, clock, &data_dir, served)?;
+        let served = Served {
+            plain: local_addresses(&amqp),
+            over_tls: local_addresses(&amqps),
+            tls: tls.clone(),
+        };
+        let sites = Sites::start(listeners, &node, clock, &data_dir, &served)?;
         let broker = Arc::new(control::Broker {
             node: Arc::clone(&node),
             clock,
@@ -172,12 +175,12 @@ impl Server {
     }
 
     /// The management API, as it is served.
-    pub fn management(&self) -> &HttpServed {
+    pub fn management(&self) -> &Served {
         &self.sites.management
     }
 
     /// The metrics, as they are served.
-    pub fn metrics(&self) -> &HttpServed {
+    pub fn metrics(&self) -> &Served {
         &self.sites.metrics
     }
 

@@ -25,9 +25,9 @@ pub struct HttpAddresses {
     pub tls: TlsOptions,
 }
 
-/// Where something is served over HTTP. Ports are the real ones where 0 was asked for.
+/// Where something is served. Ports are the real ones where 0 was asked for.
 #[derive(Debug, Default)]
-pub struct HttpServed {
+pub struct Served {
     /// Without TLS.
     pub plain: Vec<SocketAddr>,
     /// Over TLS.
@@ -39,38 +39,46 @@ pub struct HttpServed {
 /// See the module.
 pub(crate) struct Sites {
     pub(crate) service: HttpService,
-    pub(crate) management: HttpServed,
-    pub(crate) metrics: HttpServed,
+    pub(crate) management: Served,
+    pub(crate) metrics: Served,
 }
 
 /// Sockets of one of the two, listening.
 struct Bound {
     plain: Vec<TcpListener>,
     over_tls: Vec<TcpListener>,
-    served: HttpServed,
+    served: Served,
 }
 
 impl Sites {
-    /// Binds and serves. `amqp` and `amqps` are where AMQP is served, for the API to tell.
+    /// Binds and serves. `amqp` is where and how AMQP is served, for the API to tell.
     pub(crate) fn start(
         listeners: &Listeners,
         node: &Arc<Node>,
         clock: Clock,
         data_dir: &Path,
-        [amqp, amqps]: [&[SocketAddr]; 2],
+        amqp: &Served,
     ) -> Result<Sites, StartError> {
         let management = Bound::bind(Whose::MANAGEMENT, &listeners.management)?;
         let metrics = Bound::bind(Whose::METRICS, &listeners.metrics)?;
         let listening = [
-            listening("amqp", false, amqp),
-            listening("amqp/ssl", true, amqps),
+            listening("amqp", false, &amqp.plain),
+            listening("amqp/ssl", true, &amqp.over_tls),
             listening("http", false, &management.served.plain),
             listening("https", true, &management.served.over_tls),
             listening("http/prometheus", false, &metrics.served.plain),
             listening("https/prometheus", true, &metrics.served.over_tls),
         ]
         .concat();
-        let host = host::host(node, clock, data_dir, listening);
+        let tls = [
+            ("amqp/ssl", &amqp.tls),
+            ("https", &management.served.tls),
+            ("https/prometheus", &metrics.served.tls),
+        ];
+        let tls = tls
+            .into_iter()
+            .filter_map(|(protocol, tls)| Some((protocol, Arc::clone(tls.as_ref()?))));
+        let host = host::host(node, clock, data_dir, listening, tls.collect());
         let api = Api::new(Arc::clone(node), host);
         let mut sites = Vec::new();
         let management = management.into_sites(&management::router(Arc::clone(&api)), &mut sites);
@@ -91,7 +99,7 @@ impl Bound {
         };
         let plain = bind(&addresses.plain)?;
         let over_tls = bind(&addresses.over_tls)?;
-        let served = HttpServed {
+        let served = Served {
             plain: local(&plain),
             over_tls: local(&over_tls),
             tls,
@@ -104,7 +112,7 @@ impl Bound {
     }
 
     /// Appends what is to be served; what is left is where that is.
-    fn into_sites(self, router: &Router, sites: &mut Vec<Site>) -> HttpServed {
+    fn into_sites(self, router: &Router, sites: &mut Vec<Site>) -> Served {
         let plain = self.plain.into_iter().map(|listener| (listener, None));
         let tls = self.served.tls.clone();
         let over_tls = self

@@ -24,6 +24,7 @@ pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
         write_attempts(api, page);
     }
     if wanted.families.is_none() {
+        write_certificates(api, page);
         write_global(api, page);
     }
 }
@@ -122,6 +123,27 @@ fn write_node(api: &Api, wanted: &Wanted, page: &mut Page) {
             "Node uptime",
             uptime_s,
         );
+    }
+}
+
+/// What RabbitMQ does not tell: when the certificates end.
+fn write_certificates(api: &Api, page: &mut Page) {
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    let certificates = (api.host.certificates)();
+    if certificates.is_empty() {
+        return;
+    }
+    page.begin(
+        name,
+        Kind::Gauge,
+        "When the certificate of a kind of listener ends, in seconds since 1970",
+    );
+    for certificate in certificates {
+        let labels = labels(&[
+            ("protocol", certificate.protocol),
+            ("certfile", &certificate.certfile),
+        ]);
+        page.sample(name, &labels, certificate.expires_at_s as f64);
     }
 }
 

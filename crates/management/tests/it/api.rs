@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, Response};
 use base64::Engine as _;
-use management::{Api, Host, HostFacts, Listening, Peer};
+use management::{Api, Certificate, Host, HostFacts, Listening, Peer};
 use node::node::Node;
 use node::settings::Settings;
 use serde_json::Value;
@@ -76,7 +76,21 @@ impl TestApi {
                     address: address(15672),
                     tls: false,
                 },
+                Listening {
+                    protocol: "https",
+                    address: address(15671),
+                    tls: true,
+                },
             ],
+            certificates: Box::new(|| {
+                vec![Certificate {
+                    protocol: "https",
+                    certfile: "/c.pem".into(),
+                    cacertfile: String::new(),
+                    expires_at_s: (NOW_MS / 1000) as i64 + 10 * 86_400,
+                    expires_on: "2023-11-24 22:13:20".into(),
+                }]
+            }),
             login_refused_delay: REFUSED_DELAY,
             data_dir: "/data".into(),
             config_file: None,

@@ -193,7 +193,7 @@ async fn the_routes_of_the_broker_itself_answer() {
         "health/checks/virtual-hosts",
         "health/checks/metadata-store/initialized",
         "health/checks/metadata-store/initialized/with-data",
-        "health/checks/certificate-expiration/1/months",
+        "health/checks/certificate-expiration/1/weeks",
         "health/checks/port-listener/5672",
         "health/checks/protocol-listener/amqp091,http",
         "health/checks/quorum-queues-without-elected-leaders/all-vhosts",
@@ -208,8 +208,47 @@ async fn the_routes_of_the_broker_itself_answer() {
     ] {
         api.get(path).await;
     }
-    let missing =
-        r#"{"ports":[5672,15672],"reason":"No active listener","status":"failed","missing":1}"#;
+    let missing = r#"{"ports":[5672,15672,15671],"reason":"No active listener","status":"failed","missing":1}"#;
+    let expiring = json!({
+        "status": "failed", "reason": "Certificates expiring",
+        "expired": [{
+            "node": "leveret@localhost", "protocol": "https", "interface": "127.0.0.1", "port": 15671,
+            "certfile": "/c.pem", "cacertfile": "", "certfile_expires_on": ["2023-11-24 22:13:20"],
+            "cacertfile_expires_on": [],
+        }],
+    });
+    let value = bad("Invalid expiration value.");
+    api.play(&[
+        (
+            "GET",
+            "health/checks/certificate-expiration/2/Weeks",
+            "",
+            503,
+            &expiring.to_string(),
+        ),
+        (
+            "GET",
+            "health/checks/certificate-expiration/10/days",
+            "",
+            200,
+            "",
+        ),
+        (
+            "GET",
+            "health/checks/certificate-expiration/11/days",
+            "",
+            503,
+            "",
+        ),
+        (
+            "GET",
+            "health/checks/certificate-expiration/x/days",
+            "",
+            400,
+            &value,
+        ),
+    ])
+    .await;
     let unit = bad("Time unit not recognised. Supported units: days, weeks, months, years.");
     api.play(&[
         ("GET", "health/checks/port-listener/1", "", 503, missing),

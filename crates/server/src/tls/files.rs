@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+use x509_parser::time::ASN1Time;
 
 use super::{TlsError, TlsOptions};
 
@@ -103,6 +104,17 @@ pub(super) fn expires_at_s(file: &Path, chain: &[CertificateDer<'_>]) -> Result<
     Ok(certificate.validity().not_after.timestamp())
 }
 
+/// A moment in UTC, as RabbitMQ writes it; empty if it is none that a calendar knows.
+pub(super) fn utc(at_s: i64) -> String {
+    let Ok(at) = ASN1Time::from_timestamp(at_s) else {
+        return String::new();
+    };
+    let at = at.to_datetime();
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    let (hour, minute, second) = at.to_hms();
+    format!("{year}-{month:02}-{day:02} {hour}:{minute:02}:{second:02}")
+}
+
 /// The files of a directory, sorted.
 fn list(dir: &Path) -> Result<Vec<PathBuf>, TlsError> {
     let entries = fs::read_dir(dir).map_err(|error| unreadable(dir, error))?;
@@ -130,4 +142,15 @@ pub(super) fn revocation_lists(
         }
     }
     Ok(lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_rabbitmq_does() {
+        assert_eq!(utc(0), "1970-01-01 0:00:00");
+        assert_eq!(utc(1_893_553_445), "2030-01-02 3:04:05");
+    }
 }

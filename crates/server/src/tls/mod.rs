@@ -188,6 +188,23 @@ impl Tls {
         self.current.read().expires_at_s
     }
 
+    /// The certificate as it is told to operators.
+    pub(crate) fn certificate(&self, protocol: &'static str) -> management::Certificate {
+        let expires_at_s = self.expires_at_s();
+        let name = |file: &Option<PathBuf>| {
+            file.as_ref()
+                .map_or_else(String::new, |file| file.display().to_string())
+        };
+        let told = self.told.lock();
+        management::Certificate {
+            protocol,
+            certfile: name(&told.options.certfile),
+            cacertfile: name(&told.options.cacertfile),
+            expires_at_s,
+            expires_on: files::utc(expires_at_s),
+        }
+    }
+
     /// Reads the files again if they changed since they were last tried; whether they hold now. What goes wrong is
     /// logged, and what held holds on.
     pub fn check_files(&self) -> bool {

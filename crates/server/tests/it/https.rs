@@ -70,6 +70,9 @@ fn metrics_are_served_over_tls() {
     let answer = get(through, "/metrics", "");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("rabbitmq_build_info"), "{answer}");
+    let expiry =
+        "rabbitmq_tls_certificate_expiry_timestamp_seconds{protocol=\"https/prometheus\",certfile=";
+    assert!(answer.contains(expiry), "{answer}");
 }
 
 #[test]
