@@ -484,20 +484,32 @@ impl Connection {
         if let Err(fault) = self.check_failure() {
             self.raise(now_ms, &fault);
         }
-        self.await_durable();
+        self.await_durable(now_ms);
     }
 
-    /// Asks for a wake-up when output is held back or confirms wait: one for each commit of catalog or log.
-    fn await_durable(&mut self) {
+    /// Says the confirms that need not wait any more, and asks for a wake-up when others do or output is held back: one
+    /// for each commit of catalog or log.
+    fn await_durable(&mut self, now_ms: u64) {
         let unconfirmed = match &self.phase {
-            Phase::Open(session) => session.unconfirmed.front().map(|(promise, _)| *promise),
-            _ => None,
+            Phase::Open(session) => !session.unconfirmed.is_empty(),
+            _ => false,
         };
-        let wanted = [self.output.awaited(), unconfirmed];
-        if wanted == [None, None] {
+        if !unconfirmed && self.output.awaited().is_none() {
             return;
         }
+        // Looked at once: what is not durable yet by this is waited for, and all else is said. Between two looks it
+        // might become durable, and then nobody would say it.
         let durable = durable(&self.node);
+        let mut unconfirmed = None;
+        if let Phase::Open(session) = &mut self.phase {
+            let turn = &mut Turn {
+                now_ms,
+                output: &mut self.output,
+            };
+            session.answer_confirms(turn, durable);
+            unconfirmed = session.unconfirmed.front().map(|(promise, _)| *promise);
+        }
+        let wanted = [self.output.awaited(), unconfirmed];
         let promises = wanted.iter().flatten();
         let tickets = promises.clone().map(|promise| promise.ticket);
         let ticket = tickets.filter(|ticket| *ticket > durable.ticket).min();
@@ -536,7 +548,8 @@ impl Connection {
             if session.waits_for_room {
                 session.handle_room(turn);
             }
-            session.answer_confirms(turn);
+            // Before the connection ends, if the log has failed.
+            session.answer_confirms(turn, durable(&self.node));
         }
         if let Err(fault) = self.check_failure() {
             self.raise(now_ms, &fault);
@@ -551,7 +564,7 @@ impl Connection {
             self.raise(now_ms, &Fault::connection(ReplyCode::InternalError, text));
         }
         self.deliver(now_ms);
-        self.await_durable();
+        self.await_durable(now_ms);
         self.note_hold_up(now_ms);
     }
 

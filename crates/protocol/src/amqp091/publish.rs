@@ -621,9 +621,8 @@ impl Session {
         }
     }
 
-    /// Says the confirms that waited for what is durable now.
-    pub(crate) fn answer_confirms(&mut self, turn: &mut Turn<'_>) {
-        let durable = durable(&self.node);
+    /// Says the confirms that waited for what is durable.
+    pub(crate) fn answer_confirms(&mut self, turn: &mut Turn<'_>, durable: Promise) {
         let failed = self
             .node
             .log

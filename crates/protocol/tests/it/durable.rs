@@ -1,6 +1,7 @@
 //! Persistent messages: what is said before they are on disk, what after, and what when they never will be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use broker::message::LogPosition;
 use broker::queue::Incoming;
@@ -313,4 +314,44 @@ fn who_is_too_fast_for_the_log_is_not_read_from() {
         ["[1] queue.purge-ok 30", "[1] basic.ack ..30"],
         "all that was published before it was purged"
     );
+}
+
+/// Between two looks at the log a batch may become durable: then nobody is woken for it, and it must have been said.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a node's log commits in a thread of its own, and that is what is tried"
+)]
+#[test]
+fn no_confirm_is_forgotten_whenever_the_log_commits() {
+    const PUBLISHES: usize = 500;
+    const TURNS_MAX: usize = 500_000;
+    let disk = disk();
+    let world = world(&disk);
+    let log = Arc::clone(world.log());
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&done);
+    let committing = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            // At once when something is appended: that is while its connection is still at work on it.
+            if log.durable() < log.last_position() {
+                log.step();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let mut client = confirming(&world, &["q"]);
+    for number in 1..=PUBLISHES {
+        client.say_only("[1] basic.publish - q m delivery_mode=2");
+        let mut turns = 0;
+        while client.forget() == 0 {
+            if !client.turn() {
+                std::thread::yield_now();
+            }
+            turns += 1;
+            assert!(turns < TURNS_MAX, "publish {number} is not confirmed");
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    committing.join().expect("it commits");
 }
