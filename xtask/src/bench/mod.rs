@@ -5,6 +5,8 @@
 //! cargo xtask bench --peer URI --peer-pid PID    against a broker that runs
 //! cargo xtask bench --no-peer                    Leveret alone
 //!     --quick               seconds instead of minutes
+//!     --seconds N           10 unless told otherwise: how long each load is measured; a whole run takes 25 minutes,
+//!                           with 5 seconds 15
 //!     --only NAME,NAME      some scenarios
 //!     --repetitions N       3 unless told otherwise: A B A B A B
 //!     --out NAME            bench/results/NAME.md and .html
@@ -40,6 +42,7 @@ enum Peer {
 #[derive(Debug)]
 struct Options {
     quick: bool,
+    seconds: Option<u32>,
     only: Vec<String>,
     repetitions: usize,
     peer: Peer,
@@ -122,10 +125,7 @@ fn load(
     let json = folder.join("report.json");
     let mut command = Command::new(program);
     command.arg("perf").args(scenario.words);
-    command.args(match options.quick {
-        true => scenario.quick,
-        false => scenario.whole,
-    });
+    command.args(measured(scenario, options));
     command
         .args(["--quiet", "--uri", &broker.uri, "--json"])
         .arg(&json);
@@ -139,9 +139,26 @@ fn load(
     Ok(serde_json::from_str(&text)?)
 }
 
+/// The words that say how long a load is.
+fn measured(scenario: &Scenario, options: &Options) -> Vec<String> {
+    let words = match options.quick {
+        true => scenario.quick,
+        false => scenario.whole,
+    };
+    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    if let Some(seconds) = options.seconds
+        && let Some(place) = words.iter().position(|word| word == "-z")
+        && let Some(word) = words.get_mut(place + 1)
+    {
+        *word = seconds.to_string();
+    }
+    words
+}
+
 fn parse(words: &[&str]) -> Result<Options> {
     let mut options = Options {
         quick: false,
+        seconds: None,
         only: Vec::new(),
         repetitions: REPETITIONS,
         peer: Peer::RabbitMq,
@@ -156,6 +173,7 @@ fn parse(words: &[&str]) -> Result<Options> {
         };
         match *word {
             "--quick" => options.quick = true,
+            "--seconds" => options.seconds = Some(value()?.parse::<u32>()?.max(1)),
             "--no-peer" => options.peer = Peer::None,
             "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
             "--repetitions" => options.repetitions = value()?.parse::<usize>()?.max(1),
@@ -193,6 +211,8 @@ mod tests {
     fn options_are_read() {
         let words = [
             "--quick",
+            "--seconds",
+            "4",
             "--only",
             "rpc,four",
             "--peer",
@@ -202,6 +222,7 @@ mod tests {
         ];
         let options = parse(&words).expect("they are options");
         assert!(options.quick);
+        assert_eq!(measured(&SCENARIOS[0], &options)[..2], ["-z", "4"]);
         assert_eq!(options.only, ["rpc", "four"]);
         let peer = Peer::At {
             uri: "amqp://b".into(),

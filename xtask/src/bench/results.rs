@@ -80,7 +80,11 @@ impl Results {
 
     /// Adds what `leveret perf` reported.
     pub(super) fn add(&mut self, scenario: &Scenario, side: Side, report: &Value) {
-        let name = report["broker"].as_str().unwrap_or_default();
+        // Leveret's own greeting names the RabbitMQ whose place it takes.
+        let name = match side {
+            Side::Leveret => concat!("Leveret ", env!("CARGO_PKG_VERSION")),
+            Side::Peer => report["broker"].as_str().unwrap_or_default(),
+        };
         self.names.insert(side, name.to_owned());
         for phase in report["phases"].as_array().into_iter().flatten() {
             let name = phase["name"].as_str().unwrap_or_default();
@@ -283,11 +287,16 @@ fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// Memory of a process and of those that it started: RabbitMQ's server is a script's child.
 fn resident_mib(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: f64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024.0)
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_ascii_whitespace();
+    let theirs = children.filter_map(|pid| resident_mib(pid.parse().ok()?));
+    Some(kib / 1024.0 + theirs.sum::<f64>())
 }
 
 /// What machine this is: processors, memory, system, compiler, commit.

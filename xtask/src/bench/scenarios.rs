@@ -136,7 +136,7 @@ pub(super) static SCENARIOS: [Scenario; 20] = [
         )
     },
     Scenario {
-        whole: &["-x", "1000"],
+        whole: &["-x", "1000", "-z", "10"],
         quick: &["-x", "200", "-z", "2"],
         ..scenario(
             "idle",
@@ -145,7 +145,7 @@ pub(super) static SCENARIOS: [Scenario; 20] = [
         )
     },
     Scenario {
-        whole: &["-x", "10000"],
+        whole: &["-x", "10000", "-z", "10"],
         quick: &["-x", "1000", "-z", "2"],
         with_peer: false,
         ..scenario(
