@@ -6,7 +6,7 @@
 use parking_lot::MutexGuard;
 
 use crate::ledger::Place;
-use crate::limits::{LOG_FILES_MAX, MARKS_ROOM_BYTES, RECORD_BYTES_MAX};
+use crate::limits::{MARKS_ROOM_BYTES, RECORD_BYTES_MAX};
 use crate::log::{Chunk, Inner, Shared};
 use crate::record::{self, Note};
 use crate::{LogPosition, OwnerId, ledger};
@@ -56,7 +56,8 @@ pub struct Append<'a> {
 /// Why a message was not appended. Nothing of it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The writer, or the keeper, is behind: wait for [`crate::Log::wake_when_room`] and try again.
+    /// The writer, or the keeper, is behind, or the medium is full: wait for [`crate::Log::wake_when_room`] and try
+    /// again.
     #[error("the message log is behind")]
     Behind,
     /// The log has failed and takes nothing any more: [`crate::Log::failure`] says why.
@@ -91,9 +92,7 @@ impl<'a> Batch<'a> {
         if inner.failed {
             return Err(Refused::Failed);
         }
-        if inner.waiting_bytes >= self.shared.options.buffer_bytes_max
-            || inner.ledger.files.len() >= LOG_FILES_MAX
-        {
+        if !inner.has_room(&self.shared.options) {
             return Err(Refused::Behind);
         }
         assert!(!message.owners.is_empty(), "a message has an owner");
@@ -137,13 +136,32 @@ impl<'a> Batch<'a> {
 
     /// The owner is done with everything that it has so far, but for `keep` (what is unacked).
     pub fn purge(&mut self, owner: OwnerId, keep: &[LogPosition]) -> LogPosition {
+        let last = self.inner.last_position();
+        self.purge_up_to(owner, last, keep)
+    }
+
+    /// The owner is done with everything that it has up to a position, but for `keep`.
+    pub fn purge_up_to(
+        &mut self,
+        owner: OwnerId,
+        up_to: LogPosition,
+        keep: &[LogPosition],
+    ) -> LogPosition {
         let mut keep = keep.to_vec();
+        keep.retain(|position| position.0 > 0 && *position <= up_to);
         keep.sort_unstable();
         keep.dedup();
-        let runs: Vec<(u64, u64)> = keep.iter().map(|p| (p.0, p.0)).collect();
+        let mut runs: Vec<(u64, u64)> = keep.iter().map(|p| (p.0, p.0)).collect();
         let inner = &mut *self.inner;
+        let last = inner.last_position().0;
+        let rest = (up_to.0 < last).then(|| (up_to.0 + 1, last));
+        runs.extend(rest);
         inner.ledger.purge(owner, inner.next_position, &runs);
-        let note = Note::Purge { owner, keep: &keep };
+        let note = Note::Purge {
+            owner,
+            keep: &keep,
+            rest,
+        };
         inner.push_note(&note, self.shared.options.log_file_bytes)
     }
 

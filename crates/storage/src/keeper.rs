@@ -50,15 +50,21 @@ impl Shared {
     pub(crate) fn keep_step(&self, idle: bool) -> Result<bool, StorageError> {
         let keeper = &mut *self.keeper.lock();
         self.check_failure()?;
-        let result = self.keep(keeper, idle);
+        let mut result = self.keep(keeper, idle);
+        if result.as_ref().is_err_and(StorageError::is_full) {
+            self.full.store(true, Ordering::Relaxed);
+            self.give_up_spare();
+            self.give_up_reserve();
+            result = self.keep(keeper, idle);
+        }
+        let restored = self.restore_reserve();
+        let result = result.and_then(|worked| restored.map(|()| worked));
         // Without the damaged segment there may be something else to do.
         let result = result.or_else(|error| self.skip_damaged(error).map(|()| true));
-        if let Err(error) = &result {
-            if error.is_full() {
-                self.full.store(true, Ordering::Relaxed);
-            } else {
-                self.fail(error);
-            }
+        if let Err(error) = &result
+            && !error.is_full()
+        {
+            self.fail(error);
         }
         result
     }
@@ -69,6 +75,8 @@ impl Shared {
             self.write_manifest(keeper, None)?;
             return Ok(true);
         }
+        // First what gives room: a retirement may find none.
+        let dropped = self.drop_dead(keeper)?;
         if self
             .inner
             .lock()
@@ -77,7 +85,7 @@ impl Shared {
             self.retire(keeper)?;
             return Ok(true);
         }
-        if self.drop_dead(keeper)? {
+        if dropped {
             return Ok(true);
         }
         self.rewrite_step(keeper, idle)
@@ -201,6 +209,12 @@ impl Shared {
             return Ok(());
         }
         self.remove(&name)
+    }
+
+    /// What could be written over is room, too.
+    fn give_up_spare(&self) {
+        let spares = &mut *self.spares.lock();
+        spares.retain(|number| self.remove(&log_file::name(*number)).is_err());
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), StorageError> {

@@ -37,6 +37,7 @@ mod read;
 mod record;
 mod recovery;
 mod repair;
+mod reserve;
 mod rewrite;
 mod running;
 mod salvage;

@@ -72,6 +72,12 @@ pub(crate) const SEGMENT_PARTS_MAX: u32 = 1 << 24;
 /// A manifest is read whole; this is far more than one can become.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
+/// Room on the medium that is set aside for what is to be written when it is full: what waits for the writer, half of
+/// it, and acks.
+pub(crate) fn reserve_bytes(log_file_bytes: u64) -> u64 {
+    log_file_bytes / 2
+}
+
 /// What an owner must still have in a retiring log file to get a segment of its own.
 pub(crate) fn segment_own_bytes(log_file_bytes: u64) -> u64 {
     log_file_bytes / 16

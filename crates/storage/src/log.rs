@@ -55,6 +55,12 @@ pub struct Options {
     pub deliberate_fault: DeliberateFault,
 }
 
+impl Options {
+    pub(crate) fn reserve_bytes(&self) -> u64 {
+        crate::limits::reserve_bytes(self.log_file_bytes)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
@@ -144,6 +150,8 @@ pub(crate) struct Inner {
     /// Empty, with capacity.
     pub(crate) buffers: Vec<Vec<u8>>,
     pub(crate) failed: bool,
+    /// There is room on the medium for what waits, and for notes: see [`crate::reserve`].
+    pub(crate) reserved: bool,
     pub(crate) writer_waits: bool,
     pub(crate) stopping: bool,
 }
@@ -175,9 +183,19 @@ impl Inner {
             written_file: file,
             buffers: Vec::new(),
             failed: false,
+            reserved: false,
             writer_waits: false,
             stopping: false,
         }
+    }
+}
+
+impl Inner {
+    /// Whether messages are taken now.
+    pub(crate) fn has_room(&self, options: &Options) -> bool {
+        self.reserved
+            && self.waiting_bytes < options.buffer_bytes_max
+            && self.ledger.files.len() < LOG_FILES_MAX
     }
 }
 
@@ -372,7 +390,7 @@ impl Log {
             segments_damaged: segments.filter(|segment| segment.damage.is_some()).count(),
             waiting_bytes: inner.waiting_bytes,
             last_position: inner.last_position(),
-            full: self.0.full.load(Ordering::Relaxed),
+            full: !inner.reserved || self.0.full.load(Ordering::Relaxed),
             releases_not_alive: inner.ledger.releases_not_alive,
         }
     }
@@ -420,9 +438,7 @@ impl Log {
 impl Shared {
     fn has_room(&self) -> bool {
         let inner = self.inner.lock();
-        inner.failed
-            || inner.waiting_bytes < self.options.buffer_bytes_max
-                && inner.ledger.files.len() < LOG_FILES_MAX
+        inner.failed || inner.has_room(&self.options)
     }
 
     /// Wakes those who wait for a position up to this one.

@@ -130,6 +130,21 @@ pub(crate) fn mark_next(
     file.sync().map_err(|error| MakeError::Fatal(failed(error)))
 }
 
+/// The same on a medium that may have no room for a whole log file: then it takes what it needs as it grows, and
+/// consumers can make room.
+pub(crate) fn make_in_any_case(
+    disk: &dyn Disk,
+    wanted: &mut Make,
+) -> Result<Arc<dyn DiskFile>, MakeError> {
+    match make(disk, wanted) {
+        Err(MakeError::Again(error)) if error.is_full() => {
+            wanted.header.bytes = HEADER_BYTES as u64;
+            make(disk, wanted)
+        }
+        made => made,
+    }
+}
+
 /// Makes a log file, durable with its header and name.
 pub(crate) fn make(disk: &dyn Disk, make: &Make) -> Result<Arc<dyn DiskFile>, MakeError> {
     let name = name(make.header.number);

@@ -380,6 +380,8 @@ pub(crate) enum Note<'a> {
     Purge {
         owner: OwnerId,
         keep: &'a [LogPosition],
+        /// First and last position of what is kept behind those.
+        rest: Option<(u64, u64)>,
     },
     Forget {
         owner: OwnerId,
@@ -395,7 +397,7 @@ impl Note<'_> {
     pub(crate) fn bytes_max(&self) -> usize {
         let positions = match self {
             Note::Release { positions, .. } | Note::Delivered { positions, .. } => positions.len(),
-            Note::Purge { keep, .. } => keep.len(),
+            Note::Purge { keep, .. } => keep.len() + 1,
             Note::Forget { .. } | Note::Mark { .. } => 0,
         };
         (HEADER_BYTES + 16 + positions * 20).next_multiple_of(8)
@@ -408,7 +410,7 @@ pub(crate) fn encode_note(out: &mut Vec<u8>, position: LogPosition, salt: u32, n
         Note::Release { owner, positions } => {
             let start = begin(out, position, KIND_RELEASE, 0, 0);
             put_u64(out, owner.0);
-            put_runs(out, start, positions);
+            put_runs(out, start, positions, None);
             finish(out, start, salt);
         }
         Note::Delivered {
@@ -419,13 +421,13 @@ pub(crate) fn encode_note(out: &mut Vec<u8>, position: LogPosition, salt: u32, n
             let start = begin(out, position, KIND_DELIVERED, 0, 0);
             put_u64(out, owner.0);
             put_u32(out, count);
-            put_runs(out, start, positions);
+            put_runs(out, start, positions, None);
             finish(out, start, salt);
         }
-        Note::Purge { owner, keep } => {
+        Note::Purge { owner, keep, rest } => {
             let start = begin(out, position, KIND_PURGE, 0, 0);
             put_u64(out, owner.0);
-            put_runs(out, start, keep);
+            put_runs(out, start, keep, rest);
             finish(out, start, salt);
         }
         Note::Forget { owner } => {
@@ -456,7 +458,7 @@ fn begin(out: &mut Vec<u8>, position: LogPosition, kind: u8, flags: u8, count: u
     start
 }
 
-fn put_runs(out: &mut Vec<u8>, start: usize, positions: &[LogPosition]) {
+fn put_runs(out: &mut Vec<u8>, start: usize, positions: &[LogPosition], rest: Option<(u64, u64)>) {
     let mut runs = 0u32;
     let mut end = 0u64;
     let mut positions = positions.iter().peekable();
@@ -472,6 +474,12 @@ fn put_runs(out: &mut Vec<u8>, start: usize, positions: &[LogPosition]) {
         put_varint(out, first.0 - end);
         put_varint(out, length);
         end = first.0 + length;
+        runs += 1;
+    }
+    if let Some((first, last)) = rest {
+        assert!(end <= first && first <= last, "positions ascend");
+        put_varint(out, first - end);
+        put_varint(out, last + 1 - first);
         runs += 1;
     }
     set_u32(out, start + 20, runs);
@@ -574,6 +582,7 @@ mod tests {
         let note = Note::Purge {
             owner: OwnerId(1),
             keep: &positions(&[5]),
+            rest: Some((9, 12)),
         };
         encode_note(&mut out, LogPosition(6), salt(1), &note);
         for bit in 0..out.len() * 8 {

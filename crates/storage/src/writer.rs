@@ -59,7 +59,14 @@ impl Shared {
                 None => return Step::Idle,
             },
         };
-        match self.write_chunks(writer, &chunks) {
+        let mut result = self.write_chunks(writer, &chunks);
+        if let Err(MakeError::Again(error)) = &result
+            && error.is_full()
+            && self.give_up_reserve()
+        {
+            result = self.write_chunks(writer, &chunks);
+        }
+        match result {
             Ok(()) => {}
             Err(MakeError::Again(error)) if error.is_full() => {
                 writer.unfinished = Some(chunks);
@@ -134,12 +141,18 @@ impl Shared {
             })?;
             writer.dirty = false;
         }
+        let needed_bytes = chunk.end() + MARKS_ROOM_BYTES;
+        let bytes = match self.inner.lock().reserved {
+            true => needed_bytes.max(self.options.log_file_bytes),
+            // The medium is full: no more than must be.
+            false => needed_bytes,
+        };
         let make = Make {
             header: Header {
                 number: chunk.file,
                 first: LogPosition(chunk.first_position),
                 previous_end,
-                bytes: (self.options.log_file_bytes).max(chunk.end() + MARKS_ROOM_BYTES),
+                bytes,
             },
             spare: self.spares.lock().pop(),
             sync_names: self.options.deliberate_fault != DeliberateFault::SkipNameSync,

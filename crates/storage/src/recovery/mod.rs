@@ -18,6 +18,7 @@ use crate::keeper::Keeper;
 use crate::ledger::FileIndex;
 use crate::log::{Inner, Log, Options};
 use crate::log_file::{self, HEADER_BYTES, Header, Make, MakeError};
+use crate::reserve;
 use crate::writer::Writer;
 use crate::{LogPosition, OwnerId, StorageError};
 use load::{Loaded, load};
@@ -106,18 +107,18 @@ pub(crate) fn begin(
     if let Some((number, end)) = loaded.newest {
         // What was read may so far be only in the system's cache, and the next header vouches for it.
         let name = log_file::name(number);
-        let file = disk
-            .open(&name)
-            .map_err(|error| StorageError::disk(&name, error))?;
-        file.sync()
-            .map_err(|error| StorageError::disk(&name, error))?;
+        let synced = disk.open(&name).and_then(|file| {
+            file.sync()?;
+            Ok(file)
+        });
+        let file = synced.map_err(|error| StorageError::disk(&name, error))?;
         newest = Some((file, number, end));
     }
     let (number, previous_end) = match loaded.newest {
         Some((newest, end)) => (newest + 1, end),
         None => (loaded.manifest.first_log, 0),
     };
-    let make = Make {
+    let mut make = Make {
         header: Header {
             number,
             first: LogPosition(loaded.next_position),
@@ -127,7 +128,8 @@ pub(crate) fn begin(
         spare: None,
         sync_names: true,
     };
-    let begun = log_file::make(&*disk, &make).and_then(|file| {
+    let reserved = reserve::make(&*disk, options.reserve_bytes())?;
+    let begun = log_file::make_in_any_case(&*disk, &mut make).and_then(|file| {
         if let Some((newest, number, end)) = newest {
             log_file::mark_next(&*newest, number, end, &make.header)?;
         }
@@ -145,18 +147,14 @@ pub(crate) fn begin(
         .ledger
         .files
         .push_back(FileIndex::new(number, loaded.next_position));
-    let inner = Inner::new(
+    let mut inner = Inner::new(
         loaded.ledger,
         loaded.next_position,
         number,
         HEADER_BYTES as u64,
     );
+    inner.reserved = reserved;
     let keeper = Keeper::new(&loaded.manifest);
-    Ok(Log::assemble(
-        disk,
-        options,
-        inner,
-        Writer::new(file, number),
-        keeper,
-    ))
+    let writer = Writer::new(file, number);
+    Ok(Log::assemble(disk, options, inner, writer, keeper))
 }

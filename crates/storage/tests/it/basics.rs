@@ -159,7 +159,9 @@ fn disk_in_use_stays_within_twice_what_lives_and_two_log_files() {
     let usage = log.usage();
     assert!(usage.segment_bytes_live <= live);
     // Beside records a segment has its index; 64 bytes a part: few and small segments here, so 4 KiB do.
-    let bound = 2 * live + 2 * 8192 + 4096 + disk.contents("manifest").unwrap().len() as u64;
+    let reserve = 8192 / 2;
+    let bound =
+        2 * live + 2 * 8192 + reserve + 4096 + disk.contents("manifest").unwrap().len() as u64;
     assert!(
         disk.bytes() <= bound,
         "{} bytes, {live} live, {usage:?}",
@@ -269,6 +271,29 @@ fn purge_keeps_what_is_unacked_and_counts_survive() {
 }
 
 #[test]
+fn a_purge_up_to_a_position_leaves_what_is_behind_it() {
+    let disk = SimDisk::new(6);
+    let (log, _) = open(&disk);
+    let positions: Vec<LogPosition> = (0..30).map(|n| push(&log, &[1], &[n; 700])).collect();
+    log.write_step();
+    keep_all(&log);
+    log.batch()
+        .purge_up_to(OwnerId(1), positions[19], &[positions[3], positions[25]]);
+    let after = push(&log, &[1], b"after");
+    let mut expect = vec![positions[3].0];
+    expect.extend(positions[20..].iter().map(|position| position.0));
+    expect.push(after.0);
+    let found = |log: &Log| -> Vec<u64> { read(log, 1).iter().map(|m| m.0).collect() };
+    assert_eq!(found(&log), expect);
+    log.write_step();
+    keep_all(&log);
+    assert_eq!(found(&log), expect);
+    log.close().unwrap();
+    let (log, _) = open(&disk);
+    assert_eq!(found(&log), expect);
+}
+
+#[test]
 fn a_failed_sync_poisons_the_log() {
     let disk = SimDisk::new(6);
     let (log, _) = open(&disk);
@@ -310,22 +335,125 @@ fn a_full_disk_loses_nothing_and_passes() {
         log.write_step();
         pushed += 1;
     }
-    let durable = log.durable();
-    push(&log, &[1], &[2; 900]);
-    pushed += 1;
-    log.write_step();
-    assert_eq!(log.durable(), durable);
+    let refused = log.batch().push(&Append {
+        owners: &[OwnerEntry::plain(OwnerId(1))],
+        transient: false,
+        weight: 0,
+        payload: &[b"x"],
+    });
+    assert_eq!(refused, Err(Refused::Behind));
     assert!(log.failure().is_none());
     assert_eq!(read(&log, 1).len(), pushed, "what waits can be read");
     disk.limit(u64::MAX);
-    log.write_step();
+    keep_all(&log);
+    assert!(!log.usage().full);
+    push(&log, &[1], &[2; 900]);
+    pushed += 1;
     log.write_step();
     assert_eq!(log.durable(), log.usage().last_position);
-    assert!(!log.usage().full);
     disk.power_off();
     disk.power_on();
     let (log, _) = open(&disk);
     assert_eq!(read(&log, 1).len(), pushed);
+}
+
+#[test]
+fn what_is_dead_goes_where_a_retirement_finds_no_room() {
+    let disk = SimDisk::new(9);
+    let (log, _) = open(&disk);
+    let fill = |count: usize| -> Vec<LogPosition> {
+        let push = |_| {
+            let position = push(&log, &[1], &[3; 900]);
+            log.write_step();
+            position
+        };
+        (0..count).map(push).collect()
+    };
+    let first = fill(24);
+    keep_all(&log);
+    assert!(log.usage().segments > 0);
+    let rest = fill(24);
+    // Room for a manifest, and not for a segment.
+    disk.limit(disk.bytes() + 1500);
+    while log.keep_step(false).is_ok_and(|worked| worked) {}
+    assert!(log.usage().full, "what is alive has no room to move to");
+    log.batch().release(OwnerId(1), &first);
+    log.write_step();
+    let full_bytes = disk.bytes();
+    while log.keep_step(false).is_ok_and(|worked| worked) {}
+    assert!(disk.bytes() < full_bytes);
+    assert!(!log.usage().full);
+    assert!(log.failure().is_none());
+    let found: Vec<u64> = read(&log, 1).iter().map(|m| m.0).collect();
+    assert_eq!(found, rest.iter().map(|p| p.0).collect::<Vec<_>>());
+}
+
+#[test]
+fn acks_reach_a_full_disk_and_make_room() {
+    let disk = SimDisk::new(10);
+    let (log, _) = open(&disk);
+    let woken = Arc::new(AtomicBool::new(false));
+    disk.limit(disk.bytes() + 40_000);
+    let append = Append {
+        owners: &[OwnerEntry::plain(OwnerId(1))],
+        transient: false,
+        weight: 0,
+        payload: &[&[5; 900]],
+    };
+    let mut positions = Vec::new();
+    loop {
+        let pushed = log.batch().push(&append);
+        log.write_step();
+        while log.keep_step(false).is_ok_and(|worked| worked) {}
+        match pushed {
+            Ok(position) => positions.push(position),
+            Err(refused) => break assert_eq!(refused, Refused::Behind),
+        }
+    }
+    let waker = Arc::clone(&woken);
+    log.wake_when_room(Arc::new(move || waker.store(true, Ordering::Relaxed)));
+    assert!(log.usage().full && !woken.load(Ordering::Relaxed));
+    assert_eq!(read(&log, 1).len(), positions.len());
+    // The oldest first, one by one, as a consumer would.
+    let half = positions.len() / 2;
+    for position in &positions[..half] {
+        log.batch().release(OwnerId(1), &[*position]);
+        log.write_step();
+        while log.keep_step(false).is_ok_and(|worked| worked) {}
+    }
+    assert!(!log.usage().full && woken.load(Ordering::Relaxed));
+    assert!(log.failure().is_none());
+    assert!(log.batch().push(&append).is_ok());
+    log.write_step();
+    log.close().unwrap();
+    let (log, _) = open(&disk);
+    assert_eq!(read(&log, 1).len(), positions.len() - half + 1);
+}
+
+#[test]
+fn a_full_disk_opens_for_its_consumers() {
+    let disk = SimDisk::new(11);
+    let (log, _) = open(&disk);
+    let positions: Vec<_> = (0..30)
+        .map(|_| {
+            let position = push(&log, &[1], &[6; 900]);
+            log.write_step();
+            keep_all(&log);
+            position
+        })
+        .collect();
+    drop(log);
+    disk.power_off();
+    disk.power_on();
+    // Somebody else has taken the rest: there is no room for another log file.
+    disk.limit(disk.bytes() + 2000);
+    let (log, _) = open(&disk);
+    assert_eq!(read(&log, 1).len(), 30);
+    log.batch().release(OwnerId(1), &positions);
+    log.write_step();
+    while log.keep_step(true).is_ok_and(|worked| worked) {}
+    assert!(!log.usage().full);
+    assert!(log.failure().is_none());
 }
 
 #[test]

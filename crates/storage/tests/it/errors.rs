@@ -20,7 +20,7 @@ struct Life {
     chance: Chance,
     /// What was called durable.
     durable: u64,
-    /// There was room for everything.
+    /// Something was refused, and not because the medium was full.
     refused: bool,
 }
 
@@ -49,12 +49,14 @@ impl Life {
             weight: 1,
             payload: &[&payload],
         };
-        match log.batch().push(&append) {
+        let pushed = log.batch().push(&append);
+        match pushed {
             Ok(position) => {
                 let message = (payload, false, 0, 0, 0);
                 self.calls
                     .push((position.0, Call::Push(vec![(owner, message)])));
             }
+            Err(Refused::Behind) if log.usage().full => {}
             Err(Refused::Behind | Refused::Failed) => self.refused = true,
         }
     }
