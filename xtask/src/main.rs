@@ -16,6 +16,7 @@ mod check;
 mod instructions;
 mod interop;
 mod process;
+mod soak;
 mod tally;
 mod test;
 mod tidy;
@@ -36,6 +37,8 @@ usage: cargo xtask <command>
   bench [OPTIONS]  Leveret beside a peer, every scenario; xtask/src/bench/mod.rs has the options
   instructions [--write]
                    instructions a message, compared with what is recorded; --write records them anew
+  soak [--kills N] [--seed N]
+                   the broker killed 100 times while clients publish and consume: nothing confirmed is lost
   fmt              formats the workspace
 ";
 
@@ -74,6 +77,7 @@ fn run(arguments: &[String]) -> Result<bool> {
         ["instructions"] => instructions::check(),
         ["instructions", "--write"] => instructions::write(),
         ["bench", words @ ..] => bench::run(words),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["fmt"] => check::format(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

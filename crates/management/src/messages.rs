@@ -1,6 +1,7 @@
 //! Publishing a message and getting some, for trying things out: not for traffic.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,8 +9,9 @@ use broker::message::{LogPosition, Message};
 use broker::queue::{Delivery, Settlement};
 use broker::router::Refusal as RouterRefusal;
 use metadata::identity::{PermissionKind, TopicAction};
+use node::mailbox::Mailbox;
 use node::publish::PublishRefusal;
-use node::queue_cell::QueueCell;
+use node::queue_cell::{Got, QueueCell};
 use node::vhost::Vhost;
 use serde_json::{Map, Value};
 use wire::amqp091::properties::{Properties, PropertiesBuf};
@@ -51,6 +53,8 @@ pub(crate) const ROUTES: &[Route] = &[
 const GET_MESSAGES_MAX: usize = 10_000;
 /// Most bytes of bodies that one request takes from a queue, the last message apart.
 const GET_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a message may take to come from the disk.
+const AWAY_WAIT: Duration = Duration::from_secs(5);
 
 // ---- publishing ----
 
@@ -373,12 +377,19 @@ fn take(
 ) -> Vec<(Delivery, u64)> {
     let mut taken = Vec::new();
     let mut bytes = 0;
+    let mailbox = Mailbox::new();
     while taken.len() < count && bytes < GET_BYTES_MAX {
-        let (got, aftermath) = cell.get(call.now_ms, mode.no_ack);
+        let (got, aftermath) = cell.get(call.now_ms, mode.no_ack, &mailbox);
         vhost.conclude(call.now_ms, cell, aftermath);
-        let Some((delivery, left)) = got else { break };
-        bytes += delivery.message.bytes();
-        taken.push((delivery, left));
+        match got {
+            Got::Message(delivery, left) => {
+                bytes += delivery.message.bytes();
+                taken.push((*delivery, left));
+            }
+            // It comes from the disk, in a moment.
+            Got::Away if mailbox.wait(AWAY_WAIT) => {}
+            Got::Away | Got::Nothing => break,
+        }
     }
     if !mode.no_ack && !taken.is_empty() {
         let ids: Vec<_> = taken.iter().map(|(delivery, _)| delivery.id).collect();

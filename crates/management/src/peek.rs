@@ -170,7 +170,7 @@ fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost_to_change()?;
     call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
-    match cell.remove(sequence(call)?) {
+    match cell.remove(call.now_ms, sequence(call)?) {
         Some(_) => Ok(Answer::done()),
         None => Err(Failure::no_object()),
     }
@@ -204,6 +204,6 @@ fn move_one(call: &Call<'_>) -> Result<Answer, Failure> {
     }
     wait_until_kept(&vhost, published.position)?;
     // A consumer may have taken it meanwhile: then it is in both.
-    let moved = cell.remove(sequence).is_some();
+    let moved = cell.remove(call.now_ms, sequence).is_some();
     Ok(Answer::json(Object::new().with("moved", Json::Bool(moved))))
 }

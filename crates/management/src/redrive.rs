@@ -202,7 +202,7 @@ impl Work<'_> {
             return Ok(false);
         }
         wait_until_kept(self.vhost, published.position)?;
-        self.from.remove(peeked.sequence);
+        self.from.remove(self.call.now_ms, peeked.sequence);
         Ok(true)
     }
 }

@@ -17,7 +17,12 @@ pub enum Alarm {
     Memory = 1,
     /// The disk has less free space than its limit.
     Disk = 2,
+    /// The message log has failed. Publishers are told, but read from: each is refused what cannot be kept.
+    MessageLog = 4,
 }
+
+/// Alarms under which publishers are not read from.
+const BLOCKING: u8 = Alarm::Memory as u8 | Alarm::Disk as u8;
 
 /// The node's alarms.
 #[derive(Debug, Default)]
@@ -35,9 +40,9 @@ impl Alarms {
         (before & bit != 0) != on
     }
 
-    /// Whether any alarm is on.
+    /// Whether an alarm is on under which publishers are not read from.
     pub fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+        self.0.load(Ordering::Relaxed) & BLOCKING != 0
     }
 
     /// Whether this alarm is on.
@@ -45,9 +50,13 @@ impl Alarms {
         self.0.load(Ordering::Relaxed) & alarm as u8 != 0
     }
 
-    /// RabbitMQ's reason text: `low on memory`, `low on disk`, `low on memory & disk`.
+    /// RabbitMQ's reason text: `low on memory`, `low on disk`, `low on memory & disk`. A failed log goes before them.
     pub fn reason(&self) -> Option<&'static str> {
-        match self.0.load(Ordering::SeqCst) & 3 {
+        let on = self.0.load(Ordering::SeqCst);
+        if on & Alarm::MessageLog as u8 != 0 {
+            return Some("the message log has failed");
+        }
+        match on & BLOCKING {
             0 => None,
             1 => Some("low on memory"),
             2 => Some("low on disk"),
@@ -133,6 +142,10 @@ mod tests {
         assert_eq!(alarms.reason(), Some("low on memory & disk"));
         assert!(alarms.set(Alarm::Memory, false));
         assert_eq!(alarms.reason(), Some("low on disk"));
+        assert!(alarms.set(Alarm::Disk, false));
+        assert!(alarms.set(Alarm::MessageLog, true));
+        assert_eq!(alarms.reason(), Some("the message log has failed"));
+        assert!(!alarms.any(), "nobody is held up by it");
     }
 
     #[test]

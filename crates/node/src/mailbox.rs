@@ -6,7 +6,9 @@
 //! [`crate::replies::REPLY_BACKLOG_BYTES_MAX`], and there is at most one event of a kind for a consumer.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use broker::queue::{ConsumerId, Delivery};
 use parking_lot::Mutex;
@@ -39,6 +41,15 @@ pub struct Inbox {
     pub deliveries: Vec<Delivery>,
     /// News, oldest first.
     pub events: Vec<Event>,
+}
+
+/// Wakes a thread that waits for a mailbox.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +123,25 @@ impl Mailbox {
             waker => *waker = Some(context.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// Waits until something was put in, or so long. For threads that have nothing else to do.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+        let deadline = Instant::now() + limit;
+        loop {
+            if self
+                .poll_signalled(&mut Context::from_waker(&waker))
+                .is_ready()
+            {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::park_timeout(left);
+        }
     }
 
     /// Moves all deliveries into the empty `into`, whose capacity the mailbox keeps for the next batch.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use broker::message::LogPosition;
 use broker::queue::ConsumerId;
 use broker::router::QueueId;
 use hashbrown::HashMap;
@@ -15,7 +14,6 @@ use metadata::policy::{Policy, PolicyKind};
 use metadata::topology::Name;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
-use storage::ReadLimit;
 
 use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::attempts::Attempts;
@@ -26,6 +24,7 @@ use crate::dead_letters::Postponed;
 use crate::events::{Events, NodeEvent};
 use crate::identities::{Authenticator, Identities};
 use crate::message_log::{MESSAGES_DIR, MessageLog, Options, Recovery, StorageError};
+use crate::queue_cell::QueueCell;
 use crate::rates::RateLimits;
 use crate::replies::Replies;
 use crate::settings::{LiveSettings, Settings};
@@ -109,7 +108,7 @@ impl Node {
                 .write(Change::PutRedelivered { up_to: redelivered });
         }
         log.forget_unknown(|queue| kept.contains(&queue.0));
-        node.restore_messages(&recovery, now_ms).map_err(failed)?;
+        node.restore_messages(&recovery, now_ms);
         Ok(node)
     }
 
@@ -219,31 +218,28 @@ impl Node {
         }
     }
 
-    /// Gives the queues back what they held.
-    fn restore_messages(&self, recovery: &Recovery, now_ms: u64) -> Result<(), StorageError> {
-        let Some(log) = &self.log else { return Ok(()) };
-        let limit = ReadLimit {
-            messages: 1024,
-            bytes: 1 << 20,
-        };
-        let vhosts = self.vhosts();
+    /// Gives the queues back what they held, as ranges of the log.
+    fn restore_messages(&self, recovery: &Recovery, now_ms: u64) {
+        let mut cells: HashMap<QueueId, Arc<QueueCell>> = HashMap::new();
+        for vhost in self.vhosts() {
+            let queues = vhost.read(Topology::queues).into_iter();
+            cells.extend(queues.map(|cell| (cell.id, cell)));
+        }
         for recovered in &recovery.owners {
-            let id = QueueId(recovered.owner.0);
-            let find = |vhost: &Arc<Vhost>| vhost.read(|t| t.queue_by_id(id).cloned());
-            let Some(cell) = vhosts.iter().find_map(find) else {
-                continue;
-            };
-            let mut from = Some(LogPosition(recovered.first.0));
-            let mut batch = Vec::new();
-            while let Some(position) = from {
-                from = log.read(id, position, limit, &mut |incoming| batch.push(incoming))?;
-                let aftermath = cell.recover(now_ms, &mut batch);
-                if let Some(vhost) = cell.vhost.upgrade() {
-                    vhost.conclude(now_ms, &cell, aftermath);
-                }
+            if let Some(cell) = cells.get(&QueueId(recovered.owner.0)) {
+                cell.recover(now_ms, recovered);
             }
         }
-        Ok(())
+    }
+
+    /// Has queues give up memory if messages take too much, also those that nobody uses.
+    pub fn relieve_memory(&self) {
+        let Some(log) = &self.log else { return };
+        if log.cache().is_pressed() {
+            let vhosts = self.vhosts();
+            let queues = || vhosts.iter().flat_map(|vhost| vhost.read(Topology::queues));
+            log.pager().relieve(|| queues().collect());
+        }
     }
 
     /// Ends cleanly, once all clients have gone: what queues know of deliveries is written down, and the log closed.
@@ -358,9 +354,33 @@ impl Node {
             let resource = match alarm {
                 Alarm::Memory => "memory",
                 Alarm::Disk => "disk",
+                Alarm::MessageLog => "message_log",
             };
             self.events
                 .tell(|| NodeEvent::of(event, json!({"resource": resource})));
+        }
+    }
+
+    /// Looks at the disk: sets or clears its alarm, and says once that the log has failed. `memory_bytes`: what the
+    /// machine has.
+    pub fn check_disk(&self, memory_bytes: u64) {
+        let Some(log) = &self.log else { return };
+        if let Some(failure) = log.failure()
+            && !self.alarms.is_on(Alarm::MessageLog)
+        {
+            tracing::error!("persistent messages are refused from now on: {failure}");
+            self.set_alarm(Alarm::MessageLog, true);
+        }
+        let full = log.usage().full;
+        match log.space() {
+            Ok(space) => {
+                let limit = self.settings.disk_free_limit;
+                let limit_bytes = limit.bytes(space.total_bytes, memory_bytes);
+                self.set_alarm(Alarm::Disk, full || space.free_bytes < limit_bytes);
+            }
+            Err(_) if full => self.set_alarm(Alarm::Disk, true),
+            // Not known is no reason to block anybody; the log itself says when it is full.
+            Err(_) => {}
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use broker::message::{LogPosition, Message};
 use broker::queue::{
     ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
-    NEVER_MS, Queue, QueueOptions, Settlement,
+    NEVER_MS, Page, Queue, QueueOptions, Settlement, Spill,
 };
 pub use broker::queue::{Peeked, QueueTotals};
 use broker::router::QueueId;
@@ -27,7 +27,7 @@ use crate::catalog::Ticket;
 use crate::connections::ConnectionId;
 use crate::links::Links;
 use crate::mailbox::{Event, Mailbox};
-use crate::message_log::MessageLog;
+use crate::message_log::{MessageLog, PageOut, RecoveredOwner, Share, Spiller};
 use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::vhost::Vhost;
@@ -106,6 +106,11 @@ struct State {
     /// The moment for which the queue stands in the node's timers.
     scheduled_ms: u64,
     deleted: bool,
+    share: Share,
+    /// Connections that wait for a message which is on its way into memory.
+    getters: Vec<Arc<Mailbox>>,
+    /// What is only in the log cannot be read.
+    unreadable: bool,
 }
 
 /// What is left to do once the queue's lock is released. See [`Vhost::conclude`].
@@ -191,6 +196,9 @@ impl QueueCell {
             positions: Vec::new(),
             scheduled_ms: u64::MAX,
             deleted: false,
+            share: Share::default(),
+            getters: Vec::new(),
+            unreadable: false,
         };
         let cell = Arc::new(QueueCell {
             id,
@@ -204,7 +212,7 @@ impl QueueCell {
             declared: OnceLock::new(),
             state: Mutex::new(state),
         });
-        let _nothing_happened_yet = cell.run(|_| ());
+        let _nothing_happened_yet = cell.run(now_ms, |_| ());
         cell
     }
 
@@ -260,12 +268,42 @@ impl QueueCell {
     }
 
     /// Does `action` under the lock, then carries out what the queue decided.
-    fn run<R>(self: &Arc<Self>, action: impl FnOnce(&mut State) -> R) -> (R, Aftermath) {
+    fn run<R>(
+        self: &Arc<Self>,
+        now_ms: u64,
+        action: impl FnOnce(&mut State) -> R,
+    ) -> (R, Aftermath) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let result = action(state);
+        if let Some(log) = &self.log {
+            self.mind_memory(log, now_ms, state);
+        }
         let aftermath = self.carry_out(state);
         (result, aftermath)
+    }
+
+    /// Gives up memory if the queue has too much, and asks for what it wants back.
+    fn mind_memory(self: &Arc<Self>, log: &Arc<MessageLog>, now_ms: u64, state: &mut State) {
+        let cache = log.cache();
+        let served = state.queue.consumer_len() > 0;
+        let resident_bytes = state.queue.resident_bytes();
+        if let Some(PageOut { keep_bytes, spill }) =
+            cache.report(&mut state.share, resident_bytes, served)
+        {
+            let settled = log.settled();
+            let mut spiller = Spiller::new(log, self.id);
+            let spill = spill.then_some(&mut spiller as &mut dyn Spill);
+            let State { queue, effects, .. } = state;
+            queue.page_out(settled, keep_bytes, spill, effects);
+            cache.done(&mut state.share, state.queue.resident_bytes());
+        }
+        if state.queue.is_paged()
+            && !state.deleted
+            && let Some(request) = (state.queue).poll_page(now_ms, cache.allowance_bytes(served))
+        {
+            log.pager().ask(Arc::clone(self), request);
+        }
     }
 
     fn carry_out(self: &Arc<Self>, state: &mut State) -> Aftermath {
@@ -293,6 +331,9 @@ impl QueueCell {
             if !state.effects.counted.is_empty() {
                 note_counts(log, self.id, &mut state.effects.counted);
             }
+            if let Some(purged) = &state.effects.purged {
+                log.purge(self.id, purged);
+            }
             if !state.effects.released.is_empty() {
                 log.release(self.id, &state.effects.released);
             }
@@ -309,7 +350,7 @@ impl QueueCell {
         batch: &mut Vec<Incoming>,
         rejected: &mut Vec<u32>,
     ) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             let State {
                 queue,
                 effects,
@@ -338,13 +379,51 @@ impl QueueCell {
         aftermath
     }
 
-    /// Takes back what it held before a restart.
-    pub fn recover(self: &Arc<Self>, now_ms: u64, batch: &mut Vec<Incoming>) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
-            let State { queue, effects, .. } = state;
-            queue.recover(now_ms, batch.drain(..), effects);
+    /// Takes back what it held before a restart: it stays in the log until it is wanted.
+    pub fn recover(self: &Arc<Self>, now_ms: u64, recovered: &RecoveredOwner) {
+        let (first, last) = (recovered.first.0, recovered.last.0);
+        let ((), aftermath) = self.run(now_ms, |state| {
+            let (first, last) = (LogPosition(first), LogPosition(last));
+            let queue = &mut state.queue;
+            queue.recover(first, last, recovered.messages, recovered.weight);
+        });
+        debug_assert!(aftermath.is_empty(), "nothing moves");
+    }
+
+    /// Takes what it wanted back.
+    pub(crate) fn page_in(self: &Arc<Self>, now_ms: u64, page: Page) -> Aftermath {
+        let ((), aftermath) = self.run(now_ms, |state| {
+            let State {
+                queue,
+                effects,
+                links,
+                getters,
+                deleted,
+                ..
+            } = state;
+            if !*deleted {
+                queue.page_in(now_ms, page, links, effects);
+            }
+            getters.drain(..).for_each(|mailbox| mailbox.wake());
         });
         aftermath
+    }
+
+    /// What it wanted cannot be read. It stays in the log; consumers get nothing that is behind it.
+    pub(crate) fn page_failed(&self) {
+        let mut state = self.state.lock();
+        state.unreadable = true;
+        state.getters.drain(..).for_each(|mailbox| mailbox.wake());
+    }
+
+    /// Memory is short: gives up what it can.
+    pub(crate) fn relieve(self: &Arc<Self>, now_ms: u64) {
+        let ((), aftermath) = self.run(now_ms, |state| {
+            if let Some(log) = &self.log {
+                log.cache().ask(&mut state.share);
+            }
+        });
+        debug_assert!(aftermath.is_empty(), "nothing moves");
     }
 
     /// Says in the log which of its messages have been delivered, for the next start.
@@ -372,7 +451,7 @@ impl QueueCell {
         ids: &[DeliveryId],
         settlement: Settlement,
     ) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             let State {
                 queue,
                 effects,
@@ -393,7 +472,7 @@ impl QueueCell {
         shared: Option<Arc<SharedPrefetch>>,
         info: ConsumerInfo,
     ) -> (Result<(), ConsumeRefusal>, Aftermath) {
-        self.run(|state| {
+        self.run(now_ms, |state| {
             if state.deleted {
                 return Err(ConsumeRefusal::Gone);
             }
@@ -417,7 +496,7 @@ impl QueueCell {
 
     /// Removes a consumer; what it holds unacked stays unacked.
     pub fn cancel(self: &Arc<Self>, now_ms: u64, consumer: ConsumerId) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             let State {
                 queue,
                 effects,
@@ -439,7 +518,7 @@ impl QueueCell {
         consumer: ConsumerId,
         bytes: u64,
     ) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             let State {
                 queue,
                 effects,
@@ -453,16 +532,17 @@ impl QueueCell {
 
     /// The consumer's channel asked for shared credit after the consumer came.
     pub fn share_prefetch(self: &Arc<Self>, consumer: ConsumerId, shared: Arc<SharedPrefetch>) {
-        let ((), aftermath) = self.run(|state| {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        {
             state.links.share(consumer, shared);
             state.queue.share_prefetch(consumer);
-        });
-        debug_assert!(aftermath.is_empty(), "nothing moves");
+        }
     }
 
     /// The consumer's channel has shared credit again.
     pub fn resume(self: &Arc<Self>, now_ms: u64, consumer: ConsumerId) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             let State {
                 queue,
                 effects,
@@ -474,33 +554,46 @@ impl QueueCell {
         aftermath
     }
 
-    /// `basic.get`: the next message and how many are ready behind it.
+    /// `basic.get`: the next message and how many are ready behind it. `mailbox` is woken when one that is not in
+    /// memory is there.
     pub fn get(
         self: &Arc<Self>,
         now_ms: u64,
         no_ack: bool,
-    ) -> (Option<(Delivery, u64)>, Aftermath) {
-        self.run(|state| {
-            let delivery = state.queue.get(now_ms, no_ack, &mut state.effects)?;
-            Some((delivery, state.queue.ready_len()))
+        mailbox: &Arc<Mailbox>,
+    ) -> (Got, Aftermath) {
+        self.run(now_ms, |state| {
+            match state.queue.get(now_ms, no_ack, &mut state.effects) {
+                Some(delivery) => Got::Message(Box::new(delivery), state.queue.ready_len()),
+                None if state.queue.is_front_away() && !state.unreadable => {
+                    let waits = |other: &Arc<Mailbox>| Arc::ptr_eq(other, mailbox);
+                    if !state.getters.iter().any(waits) {
+                        state.getters.push(Arc::clone(mailbox));
+                    }
+                    Got::Away
+                }
+                None => Got::Nothing,
+            }
         })
     }
 
     /// Drops all ready messages; how many.
     pub fn purge(self: &Arc<Self>, now_ms: u64) -> u64 {
-        let (count, aftermath) = self.run(|state| state.queue.purge(now_ms, &mut state.effects));
+        let (count, aftermath) = self.run(now_ms, |state| {
+            state.queue.purge(now_ms, &mut state.effects)
+        });
         debug_assert!(aftermath.dead.is_empty(), "a purge dead-letters nothing");
         count
     }
 
     /// A redeclare: `x-expires` starts anew.
     pub fn touch(self: &Arc<Self>, now_ms: u64) {
-        let _an_expiry_cannot_come_of_it = self.run(|state| state.queue.touch(now_ms));
+        let _an_expiry_cannot_come_of_it = self.run(now_ms, |state| state.queue.touch(now_ms));
     }
 
     /// Its time has come.
     pub fn handle_timeout(self: &Arc<Self>, now_ms: u64) -> Aftermath {
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             state.scheduled_ms = u64::MAX;
             if !state.deleted {
                 let State {
@@ -535,15 +628,20 @@ impl QueueCell {
             queue,
             effects,
             links,
+            share,
+            getters,
             ..
         } = &mut *state;
+        let paged = queue.is_paged();
         queue.drain_all(effects);
-        if let Some(log) = &self.log
-            && (self.survives() || !effects.released.is_empty())
-        {
-            log.forget(self.id);
+        if let Some(log) = &self.log {
+            if self.survives() || paged || !effects.released.is_empty() {
+                log.forget(self.id);
+            }
+            log.cache().leave(share);
         }
         effects.clear();
+        getters.drain(..).for_each(|mailbox| mailbox.wake());
         links.cancel_all();
         Some(Ok(counts.ready))
     }
@@ -569,9 +667,10 @@ impl QueueCell {
     }
 
     /// Takes one ready message out for good; `None` if it is not there, or not ready.
-    pub fn remove(self: &Arc<Self>, sequence: u64) -> Option<Message> {
-        let (removed, aftermath) =
-            self.run(|state| state.queue.remove(sequence, &mut state.effects));
+    pub fn remove(self: &Arc<Self>, now_ms: u64, sequence: u64) -> Option<Message> {
+        let (removed, aftermath) = self.run(now_ms, |state| {
+            state.queue.remove(sequence, &mut state.effects)
+        });
         debug_assert!(aftermath.is_empty(), "nothing follows of it");
         removed
     }
@@ -580,6 +679,11 @@ impl QueueCell {
     pub fn totals(&self) -> (QueueTotals, QueueCounts) {
         let state = self.state.lock();
         (state.queue.totals(), state.counts())
+    }
+
+    /// Whether some of its messages are only in the log.
+    pub fn is_paged(&self) -> bool {
+        self.state.lock().queue.is_paged()
     }
 
     /// Its counts now.
@@ -607,6 +711,17 @@ fn note_counts(log: &MessageLog, queue: QueueId, counted: &mut [(LogPosition, u3
         let positions: Vec<LogPosition> = same.iter().map(|(position, _)| *position).collect();
         log.note_delivered(queue, same[0].1, &positions);
     }
+}
+
+/// What `basic.get` got.
+#[derive(Debug)]
+pub enum Got {
+    /// A message, and how many are ready behind it.
+    Message(Box<Delivery>, u64),
+    /// The queue is empty.
+    Nothing,
+    /// There is one, and it is on its way into memory: ask again when the mailbox is woken.
+    Away,
 }
 
 /// Why a consumer was not added.

@@ -39,6 +39,10 @@ pub struct Settings {
     pub anonymous_login: Option<(String, String)>,
     /// When a message counts as kept: what a confirm waits for.
     pub durability: Durability,
+    /// Free space on the disk below which publishers are blocked.
+    pub disk_free_limit: DiskFreeLimit,
+    /// Memory that waiting messages may take; `None`: a part of the machine's.
+    pub message_cache_bytes: Option<u64>,
     /// Rate limits of users and vhosts.
     pub rates: RateSettings,
     /// The machine's memory in bytes, where the system does not know it or should not be believed.
@@ -105,6 +109,34 @@ impl Default for ConsumerTimeouts {
     }
 }
 
+/// Free space on the disk below which publishers are blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskFreeLimit {
+    /// [`DISK_FREE_BYTES_DEFAULT`], or a twentieth of the disk if that is less.
+    #[default]
+    Default,
+    /// So many bytes.
+    Bytes(u64),
+    /// A part of the machine's memory, in thousandths.
+    OfMemory(u32),
+}
+
+/// See [`DiskFreeLimit::Default`].
+pub const DISK_FREE_BYTES_DEFAULT: u64 = 1 << 30;
+
+impl DiskFreeLimit {
+    /// In bytes, on a disk and a machine of these sizes.
+    pub fn bytes(self, disk_bytes: u64, memory_bytes: u64) -> u64 {
+        match self {
+            DiskFreeLimit::Default => DISK_FREE_BYTES_DEFAULT.min(disk_bytes / 20),
+            DiskFreeLimit::Bytes(bytes) => bytes,
+            DiskFreeLimit::OfMemory(permille) => {
+                (u128::from(memory_bytes) * u128::from(permille) / 1000) as u64
+            }
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -120,6 +152,8 @@ impl Default for Settings {
             identities: IdentitySettings::default(),
             anonymous_login: Some(("guest".into(), "guest".into())),
             durability: Durability::Fsync,
+            disk_free_limit: DiskFreeLimit::Default,
+            message_cache_bytes: None,
             rates: RateSettings::default(),
             memory_total_bytes: None,
             auth_mechanisms: None,

@@ -519,15 +519,16 @@ impl Vhost {
         }
         for cell in cells {
             let mut incoming = Incoming::new(message.clone(), LogPosition::NONE);
-            let in_flight = self.keep_replay(now_ms, &cell, &mut incoming);
+            let in_flight = self.keep(now_ms, &cell, &mut incoming);
             let aftermath = cell.publish(now_ms, &mut vec![incoming], &mut Vec::new());
             drop(in_flight);
             self.conclude(now_ms, &cell, aftermath);
         }
     }
 
-    /// Puts a message of an exchange's history into the log, if it is to outlive the process where it goes.
-    fn keep_replay(
+    /// Puts a message that comes from no connection into the log, if it is to outlive the process where it goes. What
+    /// the log has no room for is kept in memory only.
+    pub(crate) fn keep(
         &self,
         now_ms: u64,
         cell: &QueueCell,
@@ -544,7 +545,6 @@ impl Vhost {
             delivery_count: 0,
         };
         let mut appending = log.begin();
-        // It is a copy that the exchange gives away besides: nobody was promised that it is kept.
         if let Ok(position) = appending.push(&incoming.message, [taker]) {
             incoming.position = position;
             incoming.expires_at_ms = Some(expires_at_ms);

@@ -31,6 +31,8 @@ const MEMORY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often certificates' files are looked at.
 const CERTIFICATE_WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// Part of the machine's memory that waiting messages may take, unless the configuration says: an eighth.
+const MESSAGE_CACHE_PART: u64 = 8;
 
 /// Pause after an accept failed, when file handles ran out for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -131,6 +133,13 @@ impl Server {
         let options = &listeners.options;
         let amqp = listen(&listeners.amqp, &listeners.inherited_amqp, options)?;
         let amqps = listen(&listeners.amqps, &listeners.inherited_amqps, options)?;
+        if let Some(log) = &node.log {
+            let part_bytes = memory::total_bytes().map(|bytes| bytes / MESSAGE_CACHE_PART);
+            if let Some(bytes) = node.settings.message_cache_bytes.or(part_bytes) {
+                log.cache().set_budget(bytes);
+            }
+            log.start_reader(move || clock.now_ms())?;
+        }
         let count = std::thread::available_parallelism()?.get();
         let workers = Workers::start(count, &node, clock)?;
         let data_dir = data_dir.canonicalize()?;
@@ -272,6 +281,8 @@ impl Server {
         }
         loop {
             memory::check(&self.node);
+            self.node.relieve_memory();
+            self.node.check_disk(memory::total_bytes().unwrap_or(0));
             tokio::select! {
                 () = sleep(MEMORY_WATCH_INTERVAL) => {}
                 () = self.node.memory.changed() => {}

@@ -20,10 +20,15 @@ use crate::message::{LogPosition, Message};
 pub const RANGE_MESSAGES_MAX: u64 = 4096;
 /// The most bytes of bodies that one range of ours has, and that are asked for at once.
 pub const RANGE_BYTES_MAX: u64 = 1024 * 1024;
-/// With fewer messages in its head, a queue that has consumers asks for more.
+/// With fewer messages in its head, a queue that has consumers asks for more, if it may have so many.
 const HEAD_MESSAGES_LOW: u64 = 1024;
 /// The same in bytes of bodies.
 const HEAD_BYTES_LOW: u64 = 512 * 1024;
+/// The part of what a queue may have in memory below which its head is low.
+const HEAD_LOW_PART: u64 = 8;
+/// The part of it that is asked for at once. With the head that is low, and both parts again for what messages take
+/// beside their bodies, it stays below the whole: what was just read is not given up at once.
+const PAGE_PART: u64 = 4;
 /// What a queue without consumers asks for: enough to know the next deadline and to answer a get.
 const IDLE_MESSAGES: u64 = 64;
 /// The same in bytes.
@@ -126,6 +131,13 @@ pub trait Spill {
     ) -> Option<LogPosition>;
 }
 
+/// How much of a head stays in memory: so many bytes, or this many messages if those are more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) bytes: u64,
+    pub(super) messages: u64,
+}
+
 /// Why a range was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
@@ -180,39 +192,55 @@ impl Queue {
         !self.ready.is_empty() && self.ready.front().is_none()
     }
 
+    /// Whether somebody wants messages of this queue, if only to drop them.
+    fn is_waited_for(&self) -> bool {
+        self.roster.len() > 0 || self.asked || self.is_over_limit()
+    }
+
     /// The range that the queue wants next. One at a time: there is none until the last one was handed back.
-    pub fn poll_page(&mut self, now_ms: u64) -> Option<PageRequest> {
+    /// `bytes_max`: so much of its messages it may have in memory. If that is nothing, it asks for what somebody waits
+    /// for, and no more.
+    pub fn poll_page(&mut self, now_ms: u64, bytes_max: u64) -> Option<PageRequest> {
         if !self.ready.is_paged() || self.paging.is_some() {
             return None;
         }
-        let served = self.roster.len() > 0;
-        let (target, range) = self.wanted(now_ms, served)?;
+        let served = self.is_waited_for();
+        let (target, range) = self.wanted(now_ms, bytes_max)?;
         let serial = self.next_page;
         self.next_page += 1;
         self.paging = Some(Paging { serial, target });
-        let whole = served || !matches!(target, Target::Head(_));
+        let part = (bytes_max / PAGE_PART).max(1);
+        let (messages_max, bytes_max) = match target {
+            // None of it stays in memory, or little.
+            Target::Due(..) | Target::Unsorted => (RANGE_MESSAGES_MAX, RANGE_BYTES_MAX),
+            Target::Head(_) if served => (RANGE_MESSAGES_MAX, RANGE_BYTES_MAX.min(part)),
+            Target::Head(_) => (IDLE_MESSAGES, IDLE_BYTES.min(part)),
+        };
         Some(PageRequest {
             serial,
             from: LogPosition(range.first),
             up_to: LogPosition(range.last),
-            messages_max: if whole {
-                RANGE_MESSAGES_MAX
-            } else {
-                IDLE_MESSAGES
-            },
-            bytes_max: if whole { RANGE_BYTES_MAX } else { IDLE_BYTES },
+            messages_max: messages_max.min(bytes_max.div_ceil(RESIDENT_OVERHEAD_BYTES)),
+            bytes_max,
         })
     }
 
-    fn wanted(&mut self, now_ms: u64, served: bool) -> Option<(Target, Range)> {
+    fn wanted(&mut self, now_ms: u64, bytes_max: u64) -> Option<(Target, Range)> {
         if let Some(range) = self.ready.unsorted() {
             return Some((Target::Unsorted, *range));
         }
-        let (low_messages, low_bytes) = match served {
-            true => (HEAD_MESSAGES_LOW, HEAD_BYTES_LOW),
-            false => (1, 1),
+        let bytes_low = (bytes_max / HEAD_LOW_PART).clamp(1, HEAD_BYTES_LOW);
+        let (low_messages, low_bytes) = match (self.is_waited_for(), bytes_max) {
+            (true, _) => {
+                let messages_low = bytes_low.div_ceil(RESIDENT_OVERHEAD_BYTES);
+                (messages_low.min(HEAD_MESSAGES_LOW), bytes_low)
+            }
+            (false, 0) => (0, 0),
+            (false, _) => (1, 1),
         };
-        if let Some((priority, range)) = self.ready.head_wanted(low_messages, low_bytes) {
+        if 0 < low_messages
+            && let Some((priority, range)) = self.ready.head_wanted(low_messages, low_bytes)
+        {
             range.requested = true;
             return Some((Target::Head(priority), *range));
         }
@@ -232,6 +260,7 @@ impl Queue {
             Target::Unsorted => self.sort(now_ms, page, effects),
         }
         self.expire_due(now_ms, effects);
+        // A consumer that has waited gets what may be too much by now.
         self.assign(now_ms, gate, effects);
         self.trim(now_ms, super::WORK_PER_CALL_MAX, effects);
     }
@@ -298,8 +327,11 @@ impl Queue {
             let away = unacked.chain(self.delayed.iter());
             let before = away.filter(|entry| entry.priority == priority);
             let before = before.map(|entry| entry.position.0).max().unwrap_or(0);
-            self.ready
-                .divide(place, keep_bytes / 4, before, spill.is_some());
+            let keep = Keep {
+                bytes: keep_bytes / HEAD_LOW_PART,
+                messages: u64::from(self.is_waited_for()),
+            };
+            self.ready.divide(place, keep, before, spill.is_some());
             if let Some(spill) = &mut spill {
                 self.ready.spill(place, before, *spill, effects);
             }

@@ -100,12 +100,15 @@ impl Queue {
         }
     }
 
-    /// `basic.get`: takes the next message, without a consumer.
+    /// `basic.get`: takes the next message, without a consumer. If it [is away](Self::is_front_away), there is none
+    /// yet, and the queue asks for it.
     pub fn get(&mut self, now_ms: u64, no_ack: bool, effects: &mut Effects) -> Option<Delivery> {
         self.used_at_ms = now_ms;
         self.expire_due(now_ms, effects);
-        let Some((seq, entry)) = self.take_front(now_ms, effects) else {
-            self.totals.get_empty += 1;
+        let taken = self.take_front(now_ms, effects);
+        self.asked = taken.is_none() && self.is_front_away();
+        let Some((seq, entry)) = taken else {
+            self.totals.get_empty += u64::from(!self.asked);
             return None;
         };
         self.totals.redeliver += u64::from(entry.redelivered);
@@ -125,7 +128,7 @@ impl Queue {
     pub(super) fn assign(&mut self, now_ms: u64, gate: &mut dyn Gate, effects: &mut Effects) {
         while self.roster.anyone_waits() {
             self.bury_due_front(now_ms, effects);
-            if self.ready.is_empty() {
+            if self.ready.front().is_none() {
                 return;
             }
             let Some(place) = self.roster.next(gate) else {

@@ -148,6 +148,8 @@ pub struct Effects {
     pub dead: Vec<Dead>,
     /// Left the queue for good.
     pub released: Vec<LogPosition>,
+    /// A purge that takes messages which are only in the log; those in `released` come on top.
+    pub purged: Option<super::Purged>,
     /// Came back and stay, with their new delivery counts. Only those of quorum queues whose count has changed.
     pub counted: Vec<(LogPosition, u32)>,
     /// Consumers that have held messages for too long.
@@ -167,6 +169,7 @@ impl Effects {
         self.rejected.clear();
         self.dead.clear();
         self.released.clear();
+        self.purged = None;
         self.counted.clear();
         self.timed_out.clear();
         self.active_changed = false;
@@ -180,6 +183,7 @@ impl Effects {
             && self.rejected.is_empty()
             && self.dead.is_empty()
             && self.released.is_empty()
+            && self.purged.is_none()
             && self.counted.is_empty()
             && self.timed_out.is_empty()
             && !self.active_changed

@@ -13,7 +13,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::entry::Entry;
+use super::cold::{self, Range};
+use super::entry::{Entry, NEVER_MS};
 
 /// Fewer places than this are never given back to the allocator, nor cleared of holes.
 const PLACES_KEPT: usize = 16 * 1024;
@@ -33,18 +34,120 @@ pub(super) struct Level {
     ordered_from: u64,
     /// The latest deadline among entries of `fresh` that are timed and not indexed, or later.
     ordered_last_ms: u64,
+    /// What follows `fresh` and is only in the log.
+    pub(super) ranges: VecDeque<Range>,
+    /// What follows the ranges and is in memory, by position where it has one.
+    pub(super) tail: VecDeque<(u64, Entry)>,
+    /// Nothing in ranges and tail expires before this.
+    pub(super) behind_deadline_ms: u64,
 }
 
 impl Level {
     pub(super) fn new(priority: u8) -> Self {
         Level {
             priority,
+            behind_deadline_ms: NEVER_MS,
             ..Level::default()
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.returned.is_empty()
+        self.fresh.is_empty()
+            && self.returned.is_empty()
+            && self.ranges.is_empty()
+            && self.tail.is_empty()
+    }
+
+    /// Takes the next message behind the ranges. Publishers may come in another order than their positions have;
+    /// places in the order of arrival are then given anew.
+    pub(super) fn push_tail(&mut self, seq: u64, entry: Entry) {
+        self.behind_deadline_ms = self.behind_deadline_ms.min(entry.expires_at_ms);
+        let position = entry.position;
+        self.tail.push_back((seq, entry));
+        if !position.is_some() {
+            return;
+        }
+        let mut at = self.tail.len() - 1;
+        while 0 < at && position < self.tail[at - 1].1.position {
+            let (before, behind) = (self.tail[at - 1].0, self.tail[at].0);
+            self.tail.swap(at - 1, at);
+            self.tail[at - 1].0 = before;
+            self.tail[at].0 = behind;
+            at -= 1;
+        }
+    }
+
+    /// Takes the newest of `fresh`.
+    pub(super) fn pop_back(&mut self) -> Option<(u64, Entry)> {
+        let (seq, entry) = self.fresh.pop_back()?;
+        self.trim_holes();
+        Some((seq, entry.expect("the last place is never a hole")))
+    }
+
+    /// Bytes of bodies, and messages, that come before the ranges.
+    pub(super) fn head(&self) -> (u64, u64) {
+        let returned = self.returned.values();
+        let fresh = self.fresh.iter().filter_map(|(_, entry)| entry.as_ref());
+        let bytes = returned.chain(fresh).map(Entry::bytes).sum();
+        let messages = self.returned.len() + self.fresh.len() - self.holes;
+        (bytes, messages as u64)
+    }
+
+    /// The highest position before the ranges.
+    pub(super) fn head_end(&self) -> u64 {
+        let fresh = self.fresh.iter().filter_map(|(_, entry)| entry.as_ref());
+        let all = self.returned.values().chain(fresh);
+        all.map(|entry| entry.position.0).max().unwrap_or(0)
+    }
+
+    /// Puts what the front of the tail has into ranges: settled positions, about so many bytes. Gives how many
+    /// messages, and bytes of their bodies.
+    pub(super) fn make_ranges(&mut self, settled: u64, excess_bytes: u64) -> (u64, u64) {
+        let (mut messages, mut bytes, mut resident) = (0, 0, 0);
+        let mut end = self
+            .ranges
+            .back()
+            .map_or(0, |range| range.last)
+            .max(self.head_end());
+        while let Some((seq, entry)) = self.tail.front()
+            && end < entry.position.0
+            && entry.position.0 <= settled
+            && resident < excess_bytes
+        {
+            end = entry.position.0;
+            cold::append(&mut self.ranges, *seq, entry);
+            messages += 1;
+            bytes += entry.bytes();
+            resident += entry.bytes() + cold::RESIDENT_OVERHEAD_BYTES;
+            self.tail.pop_front();
+        }
+        (messages, bytes)
+    }
+
+    /// Takes what is due out of the tail.
+    pub(super) fn take_due_of_tail(&mut self, now_ms: u64) -> Vec<Entry> {
+        let mut dead = Vec::new();
+        if now_ms < self.behind_deadline_ms {
+            return dead;
+        }
+        let tail = std::mem::take(&mut self.tail);
+        for (seq, entry) in tail {
+            if entry.is_due(now_ms) {
+                dead.push(entry);
+            } else {
+                self.tail.push_back((seq, entry));
+            }
+        }
+        dead.sort_by_key(|entry| entry.expires_at_ms);
+        self.find_behind_deadline();
+        dead
+    }
+
+    /// Looks for the earliest deadline in ranges and tail.
+    pub(super) fn find_behind_deadline(&mut self) {
+        let ranges = self.ranges.iter().map(|range| range.deadline_ms);
+        let tail = self.tail.iter().map(|(_, entry)| entry.expires_at_ms);
+        self.behind_deadline_ms = ranges.chain(tail).min().unwrap_or(NEVER_MS);
     }
 
     /// Takes the next message at the end. Says whether the time index must name it: deadlines that rise from message
@@ -144,6 +247,23 @@ impl Level {
         )
     }
 
+    fn check_behind(&self) {
+        assert!(self.tail.iter().is_sorted_by(|a, b| a.0 < b.0));
+        let mut end = self.head_end();
+        let mut seq = self.fresh.back().map_or(0, |(seq, _)| seq + 1);
+        for range in &self.ranges {
+            assert!(0 < range.messages && range.first <= range.last);
+            assert!(end < range.first, "ranges follow each other and the head");
+            assert!(seq <= range.seq);
+            assert!(self.behind_deadline_ms <= range.deadline_ms);
+            (end, seq) = (range.last, range.seq + range.messages);
+        }
+        for (tail_seq, entry) in &self.tail {
+            assert!(seq <= *tail_seq);
+            assert!(self.behind_deadline_ms <= entry.expires_at_ms);
+        }
+    }
+
     fn place_of(&self, seq: u64) -> Option<usize> {
         self.fresh.binary_search_by_key(&seq, |(seq, _)| *seq).ok()
     }
@@ -221,5 +341,6 @@ impl Level {
         );
         assert!(self.returned.values().all(|e| e.indexed == e.is_timed()));
         assert!(self.iter().all(|(_, e)| e.priority == self.priority));
+        self.check_behind();
     }
 }

@@ -15,6 +15,7 @@
 //! Where to start: [`Queue`] here, then `publish`, `deliver` and `settle`; the structures are `ready` (messages in
 //! order), `unacked` (deliveries) and `roster` (consumers).
 
+mod cold;
 mod deliver;
 mod effects;
 mod entry;
@@ -31,6 +32,9 @@ mod time_index;
 mod timeouts;
 mod unacked;
 
+pub use cold::{
+    Page, PageRequest, Purged, RANGE_BYTES_MAX, RANGE_MESSAGES_MAX, RESIDENT_OVERHEAD_BYTES, Spill,
+};
 pub use effects::{
     DELIVERY_OVERHEAD_BYTES, DELIVERY_WINDOW_BYTES, Dead, DeadReason, Delivery, DeliveryId,
     Effects, Gate, Incoming, OpenGate, Settlement, TimedOut, delivery_bytes,
@@ -44,6 +48,7 @@ pub use timeouts::WORK_PER_CALL_MAX;
 
 pub use peek::Peeked;
 
+use cold::Paging;
 use entry::Entry;
 use ready::Ready;
 use roster::Roster;
@@ -99,6 +104,12 @@ pub struct Queue {
     /// Settlements that named no unacked message.
     stale_settlements: u64,
     totals: QueueTotals,
+    /// The range that was asked for and has not come.
+    paging: Option<Paging>,
+    /// The number of the next request.
+    next_page: u64,
+    /// A `basic.get` waits for the front.
+    asked: bool,
 }
 
 impl Queue {
@@ -118,6 +129,9 @@ impl Queue {
             gone: false,
             stale_settlements: 0,
             totals: QueueTotals::default(),
+            paging: None,
+            next_page: 0,
+            asked: false,
         }
     }
 
@@ -156,16 +170,27 @@ impl Queue {
     pub fn purge(&mut self, now_ms: u64, effects: &mut Effects) -> u64 {
         self.expire_due(now_ms, effects);
         let len = self.ready.len() + self.delayed.len();
-        self.ready.drain(|entry| effects.release(entry.position));
-        self.delayed.drain(|entry| effects.release(entry.position));
+        effects.purged = self.purged();
+        // What is released by name is not purged besides.
+        let up_to = effects.purged.as_ref().map(|purged| purged.up_to);
+        let mut release = |entry: Entry| {
+            if up_to.is_none_or(|up_to| up_to < entry.position) {
+                effects.release(entry.position);
+            }
+        };
+        self.ready.drain(&mut release);
+        self.delayed.drain(&mut release);
+        self.paging = None;
         len
     }
 
-    /// Drops everything, because the queue is deleted. Says how many messages were ready.
+    /// Drops everything, because the queue is deleted. Says how many messages were ready; what of them was only in the
+    /// log is for the caller to forget.
     pub fn drain_all(&mut self, effects: &mut Effects) -> u64 {
         let len = self.ready.len() + self.delayed.len();
         self.ready.drain(|entry| effects.release(entry.position));
         self.delayed.drain(|entry| effects.release(entry.position));
+        self.paging = None;
         for unacked in self.unacked.drain() {
             effects.release(unacked.entry.position);
         }
@@ -288,7 +313,7 @@ impl Queue {
         self.ready.check_invariants();
         self.roster.check_invariants();
         assert!(
-            self.ready.is_empty() || !self.roster.anyone_waits(),
+            self.ready.front().is_none() || !self.roster.anyone_waits(),
             "no message is ready while a consumer could take it"
         );
         let mut len = 0;

@@ -28,9 +28,10 @@ impl Queue {
             self.totals.publish += 1;
             let uncertain = incoming.uncertain;
             let mut entry = self.entry(now_ms, incoming);
-            // When a consumer waits, nothing is ready: the message need not pass through the ready messages.
-            if let Some(place) = self.roster.next(gate) {
-                debug_assert!(self.ready.is_empty());
+            // When nothing is ready and a consumer waits, the message need not pass through the ready messages.
+            if self.ready.is_empty()
+                && let Some(place) = self.roster.next(gate)
+            {
                 // RabbitMQ's classic queues let a dead letter that need not wait go out as if it were new.
                 entry.redelivered &= uncertain || self.options.kind == QueueKind::Quorum;
                 self.deliver(now_ms, place, seq, entry, effects);
@@ -45,28 +46,8 @@ impl Queue {
         }
     }
 
-    /// Takes back messages that it held before a restart, in their order. None is refused: limits are kept by dropping
-    /// from the head, at the next timeout.
-    pub fn recover(
-        &mut self,
-        now_ms: u64,
-        batch: impl IntoIterator<Item = Incoming>,
-        effects: &mut Effects,
-    ) {
-        for incoming in batch {
-            let seq = self.next_seq;
-            self.next_seq += 1;
-            let entry = self.entry(now_ms, incoming);
-            if entry.is_due(now_ms) {
-                self.bury(entry, DeadReason::Expired, effects);
-            } else {
-                self.ready.push(seq, entry);
-            }
-        }
-    }
-
     /// What the queue will know of a message that comes in now.
-    fn entry(&self, now_ms: u64, incoming: Incoming) -> Entry {
+    pub(super) fn entry(&self, now_ms: u64, incoming: Incoming) -> Entry {
         let Incoming {
             message,
             position,
@@ -148,7 +129,10 @@ impl Queue {
             if !self.is_over_limit() {
                 return;
             }
-            let (_, entry) = self.ready.pop().expect("it is over its limit");
+            // If the head is not in memory, it is dropped when it comes.
+            let Some((_, entry)) = self.ready.pop() else {
+                return;
+            };
             let reason = if entry.is_due(now_ms) {
                 DeadReason::Expired
             } else {
@@ -158,16 +142,17 @@ impl Queue {
         }
     }
 
-    /// Whether there is something to drop.
+    /// Whether there is something to drop, now.
+    pub(super) fn has_to_drop(&self) -> bool {
+        self.is_over_limit() && self.ready.front().is_some()
+    }
+
+    /// Whether it holds more than it may, and drops from its head.
     pub(super) fn is_over_limit(&self) -> bool {
-        self.options.overflow == Overflow::DropHead
-            && !self.ready.is_empty()
-            && (self
-                .options
-                .length_max
-                .is_some_and(|max| max < self.ready_len())
-                || self
-                    .options
+        let options = &self.options;
+        options.overflow == Overflow::DropHead
+            && (options.length_max.is_some_and(|max| max < self.ready_len())
+                || options
                     .bytes_max
                     .is_some_and(|max| max < self.ready_bytes()))
     }

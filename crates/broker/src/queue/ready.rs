@@ -1,11 +1,16 @@
 //! The ready messages: highest priority first, then the order of arrival.
 //!
-//! All access goes through the few methods here, so that a later version can keep the middle of a long backlog
-//! on disk. Deliberately absent: limits and reasons of death, which the queue knows.
+//! All access goes through the few methods here and, for what is not in memory, in `behind`. Deliberately absent:
+//! limits and reasons of death, which the queue knows.
 
+use std::collections::VecDeque;
+
+use super::cold::Range;
 use super::entry::{Entry, NEVER_MS};
 use super::level::Level;
 use super::time_index::TimeIndex;
+
+mod behind;
 
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -20,8 +25,18 @@ pub(super) struct Ready {
     /// How many of those the index names.
     indexed: usize,
     index: TimeIndex,
-    /// No message expires before this; it may be earlier than the first one that does.
+    /// No message in the heads expires before this; it may be earlier than the first one that does.
     deadline_ms: u64,
+    /// Some messages are only in the log, or a recovered range is not sorted yet: what comes goes to the tails.
+    paged: bool,
+    /// How many are only in the log, those of `unsorted` among them.
+    cold_len: u64,
+    cold_bytes: u64,
+    /// How many are in the tails.
+    tail_len: u64,
+    tail_bytes: u64,
+    /// Recovered ranges whose messages' priorities are not known.
+    unsorted: VecDeque<Range>,
 }
 
 impl Default for Ready {
@@ -35,6 +50,12 @@ impl Default for Ready {
             indexed: 0,
             index: TimeIndex::default(),
             deadline_ms: NEVER_MS,
+            paged: false,
+            cold_len: 0,
+            cold_bytes: 0,
+            tail_len: 0,
+            tail_bytes: 0,
+            unsorted: VecDeque::new(),
         }
     }
 }
@@ -60,8 +81,16 @@ impl Ready {
     /// Takes a message that is later in order than all that ever were here.
     pub(super) fn push(&mut self, seq: u64, entry: Entry) {
         let (priority, expires_at_ms) = (entry.priority, entry.expires_at_ms);
-        self.count_in(&entry);
+        self.len += 1;
+        self.bytes += entry.bytes();
         let place = self.level_of(priority);
+        if self.paged && self.holds_back(place) {
+            self.tail_len += 1;
+            self.tail_bytes += entry.bytes();
+            self.levels[place].push_tail(seq, entry);
+            return;
+        }
+        self.timed += usize::from(entry.is_timed());
         let indexed = self.levels[place].push(seq, entry);
         self.note(indexed, (expires_at_ms, seq, priority));
     }
@@ -80,18 +109,22 @@ impl Ready {
         if self.len == 0 {
             return None;
         }
-        self.levels[self.top..].iter().find_map(Level::front)
+        if !self.unsorted.is_empty() {
+            return None;
+        }
+        let mut levels = self.levels[self.top..].iter();
+        levels.find(|level| !level.is_empty())?.front()
     }
 
-    /// Takes the message that is next.
+    /// Takes the message that is next, if it is in memory.
     pub(super) fn pop(&mut self) -> Option<(u64, Entry)> {
-        if self.len == 0 {
+        if self.len == 0 || !self.unsorted.is_empty() {
             return None;
         }
         while self.levels[self.top].is_empty() {
             self.top += 1;
         }
-        let (seq, entry) = self.levels[self.top].pop().expect("it was not empty");
+        let (seq, entry) = self.levels[self.top].pop()?;
         self.count_out(&entry);
         Some((seq, entry))
     }
@@ -108,7 +141,11 @@ impl Ready {
                 self.index.pop();
             }
             let place = self.level_of(priority);
-            if let Some(entry) = self.levels[place].remove(seq) {
+            // A seq may have been given anew since the index was told of it.
+            let due = self.levels[place].find(seq);
+            if due.is_some_and(|entry| entry.expires_at_ms == deadline_ms)
+                && let Some(entry) = self.levels[place].remove(seq)
+            {
                 self.count_out(&entry);
                 return Some((seq, entry));
             }
@@ -129,6 +166,11 @@ impl Ready {
             while let Some((_, entry)) = level.pop() {
                 take(entry);
             }
+            level.ranges.clear();
+            level.behind_deadline_ms = NEVER_MS;
+            std::mem::take(&mut level.tail)
+                .into_iter()
+                .for_each(|(_, entry)| take(entry));
         }
         self.index.clear();
         *self = Ready {
@@ -137,7 +179,7 @@ impl Ready {
         };
     }
 
-    /// All of them, in the order in which they would be delivered.
+    /// Those in the heads, in the order in which they would be delivered.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
         self.levels.iter().flat_map(Level::iter)
     }
@@ -181,6 +223,11 @@ impl Ready {
     fn count_out(&mut self, entry: &Entry) {
         self.len -= 1;
         self.bytes -= entry.bytes();
+        self.leave_head(entry);
+    }
+
+    /// A message is no longer among those whose deadlines are looked after.
+    fn leave_head(&mut self, entry: &Entry) {
         if !entry.is_timed() {
             return;
         }
@@ -189,9 +236,10 @@ impl Ready {
             self.indexed -= 1;
             if self.index.is_stale(self.indexed) {
                 let levels = &self.levels;
-                self.index.rebuild(|(_, seq, priority)| {
+                self.index.rebuild(|(at_ms, seq, priority)| {
                     let level = levels.iter().find(|level| level.priority == priority);
-                    level.and_then(|level| level.find(seq)).is_some()
+                    let entry = level.and_then(|level| level.find(seq));
+                    entry.is_some_and(|entry| entry.indexed && entry.expires_at_ms == at_ms)
                 });
             }
         }
@@ -222,8 +270,11 @@ impl Ready {
             "top is not too late"
         );
         self.levels.iter().for_each(Level::check_invariants);
-        assert_eq!(self.len, self.iter().count() as u64);
-        assert_eq!(self.bytes, self.iter().map(|(_, e)| e.bytes()).sum::<u64>());
+        self.check_behind();
+        let heads = self.iter().count() as u64;
+        assert_eq!(self.len, heads + self.cold_len + self.tail_len);
+        let heads = self.iter().map(|(_, e)| e.bytes()).sum::<u64>();
+        assert_eq!(self.bytes, heads + self.cold_bytes + self.tail_bytes);
         assert_eq!(
             self.timed,
             self.iter().filter(|(_, e)| e.is_timed()).count()

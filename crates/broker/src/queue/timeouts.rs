@@ -15,8 +15,8 @@ pub const WORK_PER_CALL_MAX: usize = 4096;
 /// Requeued messages that wait for the time of their retry.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    /// By the time when they are ready again, and seq.
-    entries: BTreeMap<(u64, u64), Entry>,
+    /// By the time when they are ready again, seq, and priority: seqs are unique in a priority.
+    entries: BTreeMap<(u64, u64, u8), Entry>,
     bytes: u64,
 }
 
@@ -31,7 +31,8 @@ impl Delayed {
 
     pub(super) fn push(&mut self, at_ms: u64, seq: u64, entry: Entry) {
         self.bytes += entry.bytes();
-        self.entries.insert((at_ms, seq), entry);
+        let before = self.entries.insert((at_ms, seq, entry.priority), entry);
+        debug_assert!(before.is_none());
     }
 
     pub(super) fn drain(&mut self, mut take: impl FnMut(Entry)) {
@@ -48,14 +49,14 @@ impl Delayed {
     fn next_ms(&self) -> u64 {
         self.entries
             .first_key_value()
-            .map_or(NEVER_MS, |((at_ms, _), _)| *at_ms)
+            .map_or(NEVER_MS, |((at_ms, ..), _)| *at_ms)
     }
 
     fn pop_due(&mut self, now_ms: u64) -> Option<(u64, Entry)> {
         if now_ms < self.next_ms() {
             return None;
         }
-        let ((_, seq), entry) = self.entries.pop_first()?;
+        let ((_, seq, _), entry) = self.entries.pop_first()?;
         self.bytes -= entry.bytes();
         Some((seq, entry))
     }
@@ -65,12 +66,18 @@ impl Queue {
     /// When [`Queue::handle_timeout`] wants to be called, in the caller's milliseconds: a time that has passed
     /// means at once. It may turn out that there was nothing to do.
     pub fn poll_timeout(&self) -> Option<u64> {
-        if self.is_over_limit() {
+        if self.has_to_drop() {
             return Some(0);
         }
         let unused_ms = self.unused_at_ms().unwrap_or(NEVER_MS);
         let at_ms = self.ready.deadline_ms().min(self.consumer_deadline_ms);
         let at_ms = at_ms.min(self.delayed.next_ms()).min(unused_ms);
+        // While a range is on its way, what is due behind the head has to wait for it.
+        let behind_ms = match self.paging {
+            None => self.ready.behind_deadline_ms(),
+            Some(_) => NEVER_MS,
+        };
+        let at_ms = at_ms.min(behind_ms);
         (at_ms != NEVER_MS).then_some(at_ms)
     }
 
@@ -92,6 +99,11 @@ impl Queue {
 
     /// Buries messages whose time has come, in the order of their deadlines.
     pub(super) fn expire_due(&mut self, now_ms: u64, effects: &mut Effects) {
+        if self.ready.is_paged() {
+            for entry in self.ready.take_due_of_tails(now_ms) {
+                self.bury(entry, DeadReason::Expired, effects);
+            }
+        }
         if now_ms < self.ready.deadline_ms() {
             return;
         }

@@ -253,6 +253,21 @@ fn status_text(status: &Status) -> String {
         }
         out.push('\n');
     }
+    let mb = |bytes: Option<u64>| bytes.map(|bytes| format!("{:.1} mb", bytes as f64 / 1e6));
+    let disk = [
+        ("Messages on disk", mb(status.message_log_bytes)),
+        ("Messages in memory", mb(status.message_cache_bytes)),
+        ("Free disk space", mb(status.disk_free_bytes)),
+        ("Free disk space low watermark", mb(status.disk_limit_bytes)),
+        ("Message log failed", status.message_log_failure.clone()),
+    ];
+    out.push_str("Storage\n\n");
+    for (what, value) in disk {
+        if let Some(value) = value {
+            let _ = writeln!(out, "{what}: {value}");
+        }
+    }
+    out.push('\n');
     let alarms = status.alarms.as_deref().unwrap_or("(none)");
     let _ = write!(out, "Alarms\n\n{alarms}\n\n");
     let _ = write!(

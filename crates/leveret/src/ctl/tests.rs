@@ -486,19 +486,27 @@ fn status_has_sections() {
         resident_bytes: Some(31_000_000),
         listeners: vec![listener],
         queue_count: 3,
+        message_log_failure: Some("log-1: Input/output error".to_owned()),
+        disk_free_bytes: Some(1_500_000),
         ..Status::default()
     };
-    let (_, output, ..) = run_with("-q status", "", Response::Status(status.clone()));
+    let (_, output, ..) = run_with("-q status", "", Response::Status(Box::new(status.clone())));
     for line in [
         "OS PID: 7",
         "Leveret version: 1.2.3",
         "Total memory used: 0.0310 gb",
         "Queue count: 3",
+        "Free disk space: 1.5 mb",
+        "Message log failed: log-1: Input/output error",
         "Interface: [::], port: 5672, protocol: amqp",
     ] {
         assert!(output.lines().any(|l| l == line), "{line} in {output}");
     }
-    let (_, output, ..) = run_with("status --formatter json", "", Response::Status(status));
+    let (_, output, ..) = run_with(
+        "status --formatter json",
+        "",
+        Response::Status(Box::new(status)),
+    );
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&output).unwrap()["queue_count"],
         3

@@ -8,7 +8,8 @@ use wire::amqp091::properties::Properties;
 
 use super::*;
 use crate::connections::ConnectionId;
-use crate::queue_cell::QueueCell;
+use crate::mailbox::Mailbox;
+use crate::queue_cell::{Got, QueueCell};
 use crate::settings::Settings;
 
 const ACT: Act<'static> = Act {
@@ -69,7 +70,8 @@ fn publish(node: &Node, cell: &Arc<QueueCell>, bodies: &[&str]) -> Vec<u32> {
 /// Takes all that is ready.
 fn drain(cell: &Arc<QueueCell>) -> Vec<String> {
     let mut bodies = Vec::new();
-    while let (Some((delivery, _)), _) = cell.get(10, true) {
+    let mailbox = Mailbox::new();
+    while let (Got::Message(delivery, _), _) = cell.get(10, true, &mailbox) {
         bodies.push(String::from_utf8_lossy(delivery.message.body()).into_owned());
     }
     bodies

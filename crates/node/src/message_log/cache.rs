@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The most that one queue keeps of messages that are in the log.
 const QUEUE_BYTES_MAX: u64 = 8 << 20;
-/// The same while all queues together have too much.
+/// The same, of a queue with consumers, while all queues together have too much.
+const SERVED_BYTES_PRESSED: u64 = 512 << 10;
+/// The same of any other queue, and of all while the whole budget is used. Others keep nothing then.
 const QUEUE_BYTES_PRESSED: u64 = 64 << 10;
 /// What all queues together may have of messages before each keeps less, unless the budget is smaller.
 const EASE_BYTES_MAX: u64 = 48 << 20;
@@ -70,8 +72,23 @@ impl MessageCache {
         self.budget_bytes.load(Ordering::Relaxed) < self.used_bytes()
     }
 
+    /// What a queue may have in memory of messages that are in the log. `served`: it has consumers.
+    pub(crate) fn allowance_bytes(&self, served: bool) -> u64 {
+        match (self.is_full(), self.is_pressed(), served) {
+            (true, _, true) | (false, true, false) => QUEUE_BYTES_PRESSED,
+            (true, _, false) => 0,
+            (false, true, true) => SERVED_BYTES_PRESSED,
+            (false, false, _) => QUEUE_BYTES_MAX,
+        }
+    }
+
     /// A queue has so much in memory. Says what it is to do about it, if anything.
-    pub(crate) fn report(&self, share: &mut Share, resident_bytes: u64) -> Option<PageOut> {
+    pub(crate) fn report(
+        &self,
+        share: &mut Share,
+        resident_bytes: u64,
+        served: bool,
+    ) -> Option<PageOut> {
         let change = resident_bytes.abs_diff(share.reported_bytes);
         if REPORT_BYTES <= change || resident_bytes == 0 && change > 0 {
             if share.reported_bytes < resident_bytes {
@@ -81,15 +98,13 @@ impl MessageCache {
             }
             share.reported_bytes = resident_bytes;
         }
-        if resident_bytes <= QUEUE_BYTES_PRESSED || resident_bytes < share.next_bytes {
+        let allowance_bytes = self.allowance_bytes(served);
+        if resident_bytes <= allowance_bytes {
+            share.next_bytes = 0;
             return None;
         }
-        let keep_bytes = match self.is_pressed() {
-            true => QUEUE_BYTES_PRESSED,
-            false => QUEUE_BYTES_MAX,
-        };
-        (keep_bytes < resident_bytes).then(|| PageOut {
-            keep_bytes: keep_bytes / 2,
+        (share.next_bytes <= resident_bytes).then(|| PageOut {
+            keep_bytes: allowance_bytes / 2,
             spill: self.is_full(),
         })
     }
@@ -120,32 +135,30 @@ mod tests {
     fn a_queue_gives_up_what_is_too_much() {
         let cache = MessageCache::new(100 << 20);
         let (mut long, mut short) = (Share::default(), Share::default());
-        assert_eq!(cache.report(&mut short, 1 << 20), None);
-        let asked = cache.report(&mut long, 9 << 20);
-        let keep_bytes = QUEUE_BYTES_MAX / 2;
-        assert_eq!(
-            asked,
-            Some(PageOut {
-                keep_bytes,
-                spill: false
-            })
-        );
-        // It could not: it is left alone until it has grown.
+        assert_eq!(cache.report(&mut short, 1 << 20, true), None);
+        let asked = |keep_bytes, spill| Some(PageOut { keep_bytes, spill });
+        let first = cache.report(&mut long, 9 << 20, false);
+        assert_eq!(first, asked(QUEUE_BYTES_MAX / 2, false));
+        // It could not: it is left alone until it has grown, or once had little.
         cache.done(&mut long, 9 << 20);
-        assert_eq!(cache.report(&mut long, 10 << 20), None);
-        assert!(cache.report(&mut long, 12 << 20).is_some());
-        assert_eq!(cache.used_bytes(), 13 << 20);
-        // Over the budget, everyone gives up everything.
-        assert!(cache.report(&mut long, 101 << 20).is_some());
+        assert_eq!(cache.report(&mut long, 10 << 20, false), None);
+        assert!(cache.report(&mut long, 12 << 20, false).is_some());
+        cache.done(&mut long, 12 << 20);
+        assert_eq!(cache.report(&mut long, 8 << 20, false), None);
+        assert!(cache.report(&mut long, 9 << 20, false).is_some());
+        assert_eq!(cache.used_bytes(), 10 << 20);
+        // All have too much: those with consumers keep more.
+        assert!(cache.report(&mut long, 60 << 20, false).is_some());
         assert!(cache.is_pressed());
-        let keep_bytes = QUEUE_BYTES_PRESSED / 2;
-        let spill = true;
-        assert_eq!(
-            cache.report(&mut short, 1 << 20),
-            Some(PageOut { keep_bytes, spill })
-        );
+        let pressed = cache.report(&mut short, 1 << 20, true);
+        assert_eq!(pressed, asked(SERVED_BYTES_PRESSED / 2, false));
+        // Over the budget, what nobody waits for goes, also what is not in the log yet.
+        assert!(cache.report(&mut long, 101 << 20, false).is_some());
+        let full = cache.report(&mut short, 1 << 20, true);
+        assert_eq!(full, asked(QUEUE_BYTES_PRESSED / 2, true));
+        assert_eq!(cache.report(&mut short, 1 << 20, false), asked(0, true));
         cache.leave(&mut long);
-        assert_eq!(cache.report(&mut short, 0), None);
+        assert_eq!(cache.report(&mut short, 0, true), None);
         assert_eq!(cache.used_bytes(), 0);
     }
 }

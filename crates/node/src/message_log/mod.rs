@@ -9,19 +9,25 @@
 //! files and its recovery are the crate `storage`. Deliberately absent: which messages are logged, which
 //! publishers and queues decide.
 
+mod cache;
+mod pager;
 mod payload;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use broker::message::{LogPosition, Message};
-use broker::queue::{Incoming, NEVER_MS};
+use broker::queue::{Incoming, NEVER_MS, Purged, Spill};
 use broker::router::QueueId;
 use parking_lot::Mutex;
 use storage::disk::{Disk, Space, real::RealDisk};
 use storage::{Append, Batch, Log, OwnerEntry, OwnerId, ReadLimit, Running};
 
+pub use cache::{CACHE_BYTES_DEFAULT, MessageCache};
+pub(crate) use cache::{PageOut, Share};
+pub(crate) use pager::Pager;
 pub use storage::{
     Durability, Options, RecoveredOwner, Recovery, Refused, StorageError, Usage, Waker,
 };
@@ -68,6 +74,9 @@ pub struct MessageLog {
     /// Of each batch that was or will be appended and is not with its queues yet, a position below all its own; and
     /// how many such batches there are.
     in_flight: Mutex<BTreeMap<u64, u32>>,
+    cache: MessageCache,
+    pager: Pager,
+    reader: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl MessageLog {
@@ -120,6 +129,9 @@ impl MessageLog {
             running: Mutex::new(running),
             redelivered_up_to: LogPosition(redelivered_up_to),
             in_flight: Mutex::default(),
+            cache: MessageCache::new(CACHE_BYTES_DEFAULT),
+            pager: Pager::default(),
+            reader: Mutex::default(),
         })
     }
 
@@ -131,6 +143,36 @@ impl MessageLog {
     /// Writes what waits, in a log without threads.
     pub fn step(&self) {
         self.log.write_step();
+    }
+
+    /// Starts the thread that reads for queues.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_reader(
+        self: &Arc<Self>,
+        now_ms: impl Fn() -> u64 + Send + 'static,
+    ) -> std::io::Result<()> {
+        let log = Arc::clone(self);
+        let reader = std::thread::Builder::new()
+            .name("log-reader".to_owned())
+            .spawn(move || log.pager.run(&log, now_ms))?;
+        *self.reader.lock() = Some(reader);
+        Ok(())
+    }
+
+    /// Reads for one queue, in a log without threads. Gives whether any waited.
+    pub fn read_step(&self, now_ms: u64) -> bool {
+        self.pager.step(self, now_ms)
+    }
+
+    /// How much memory messages may take, and do.
+    pub fn cache(&self) -> &MessageCache {
+        &self.cache
+    }
+
+    pub(crate) fn pager(&self) -> &Pager {
+        &self.pager
     }
 
     // ---- into the log ----
@@ -156,6 +198,14 @@ impl MessageLog {
         if !positions.is_empty() {
             self.log.batch().release(owner(queue), &positions);
         }
+    }
+
+    /// A queue is purged.
+    pub fn purge(&self, queue: QueueId, purged: &Purged) {
+        let keep = purged.keep.iter().map(|p| storage::LogPosition(p.0));
+        let keep: Vec<_> = keep.collect();
+        let up_to = storage::LogPosition(purged.up_to.0);
+        self.log.batch().purge_up_to(owner(queue), up_to, &keep);
     }
 
     /// A queue is gone with all it had.
@@ -215,9 +265,21 @@ impl MessageLog {
         self.log.failure()
     }
 
+    /// How many messages a queue has in the log.
+    pub fn messages(&self, queue: QueueId) -> u64 {
+        self.log.messages(owner(queue))
+    }
+
     /// What it takes on the medium.
     pub fn usage(&self) -> Usage {
         self.log.usage()
+    }
+
+    /// Bytes that it takes on the medium, about.
+    pub fn bytes(&self) -> u64 {
+        let usage = self.log.usage();
+        let file_bytes = Options::default().log_file_bytes;
+        usage.segment_bytes + usage.log_files as u64 * file_bytes
     }
 
     /// What the medium has left.
@@ -287,11 +349,62 @@ impl MessageLog {
     /// # Errors
     /// What the disk says, now or before.
     pub fn stop(&self) -> Result<(), StorageError> {
+        self.pager.stop();
+        if let Some(reader) = self.reader.lock().take() {
+            // A thread that panicked has said so itself.
+            let _ = reader.join();
+        }
         match self.running.lock().take() {
             Some(running) => running.stop(),
             None => self.log.close(),
         }
     }
+}
+
+/// Puts a queue's messages into the log that have no position there, for want of memory.
+pub(crate) struct Spiller<'a> {
+    log: &'a MessageLog,
+    queue: QueueId,
+}
+
+impl<'a> Spiller<'a> {
+    pub(crate) fn new(log: &'a MessageLog, queue: QueueId) -> Self {
+        Spiller { log, queue }
+    }
+}
+
+impl Spill for Spiller<'_> {
+    fn spill(
+        &mut self,
+        message: &Message,
+        expires_at_ms: u64,
+        outlives: bool,
+    ) -> Option<LogPosition> {
+        let taker = Taker {
+            queue: self.queue,
+            expires_at_ms,
+            delivery_count: 0,
+        };
+        let mut batch = self.log.log.batch();
+        let position = push(&mut batch, &[taker.entry()], message, !outlives);
+        position.ok()
+    }
+}
+
+fn push(
+    batch: &mut Batch<'_>,
+    owners: &[OwnerEntry],
+    message: &Message,
+    transient: bool,
+) -> Result<LogPosition, Refused> {
+    let (form, bytes) = message.stored();
+    let position = batch.push(&Append {
+        owners,
+        transient,
+        weight: message.body().len() as u32,
+        payload: &[&payload::head(message.origin(), form), bytes],
+    })?;
+    Ok(LogPosition(position.0))
 }
 
 /// The log, taken for a batch of messages. See [`MessageLog::begin`].
@@ -315,14 +428,7 @@ impl Appending<'_> {
         self.entries.clear();
         self.entries
             .extend(takers.into_iter().map(|taker| taker.entry()));
-        let (form, bytes) = message.stored();
-        let position = self.batch.push(&Append {
-            owners: &self.entries,
-            transient: false,
-            weight: message.body().len() as u32,
-            payload: &[&payload::head(message.origin(), form), bytes],
-        })?;
-        Ok(LogPosition(position.0))
+        push(&mut self.batch, &self.entries, message, false)
     }
 
     /// A queue is done with a message.

@@ -31,7 +31,7 @@ impl QueueCell {
         options: QueueOptions,
     ) -> Aftermath {
         self.assign_policy(policy);
-        let ((), aftermath) = self.run(|state| {
+        let ((), aftermath) = self.run(now_ms, |state| {
             if state.deleted {
                 return;
             }

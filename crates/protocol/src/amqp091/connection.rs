@@ -184,11 +184,11 @@ impl Connection {
             && self.output.len() < OUTPUT_BYTES_HIGH
             && self.throttled_until_ms.is_none()
             && !self.is_delaying()
-            && !self.waits_for_room()
+            && !self.waits()
     }
 
-    fn waits_for_room(&self) -> bool {
-        matches!(&self.phase, Phase::Open(session) if session.waits_for_room)
+    fn waits(&self) -> bool {
+        matches!(&self.phase, Phase::Open(session) if session.waits_for_room || session.waits_for_page)
     }
 
     fn is_delaying(&self) -> bool {
@@ -363,6 +363,9 @@ impl Connection {
         }
         self.handle_frame(now_ms, &frame)?;
         self.check_failure()?;
+        if matches!(&self.phase, Phase::Open(session) if session.waits_for_page) {
+            return Ok(0);
+        }
         Ok(bytes)
     }
 
@@ -385,9 +388,16 @@ impl Connection {
 
     /// Ends a session of which something could not be kept.
     fn check_failure(&mut self) -> Result<(), Fault> {
-        match &mut self.phase {
-            Phase::Open(session) => session.take_failure().map_or(Ok(()), Err),
-            _ => Ok(()),
+        let Phase::Open(session) = &mut self.phase else {
+            return Ok(());
+        };
+        match session.take_failure() {
+            None => Ok(()),
+            Some(fault) => {
+                // First why, in the words for publishers, and then the end.
+                self.say_blocked();
+                Err(fault)
+            }
         }
     }
 
@@ -545,6 +555,7 @@ impl Connection {
                 now_ms,
                 output: &mut self.output,
             };
+            session.waits_for_page = false;
             if session.waits_for_room {
                 session.handle_room(turn);
             }

@@ -8,7 +8,7 @@ use broker::queue_arguments;
 use metadata::identity::PermissionKind;
 use metadata::topology::Name;
 use node::mailbox::Event;
-use node::queue_cell::{ConsumeRefusal, ConsumerInfo, QueueCell, SharedPrefetch};
+use node::queue_cell::{ConsumeRefusal, ConsumerInfo, Got, QueueCell, SharedPrefetch};
 use node::refusal::Refusal;
 use node::replies::{REPLY_TO, ReplyTarget};
 use wire::amqp091::frame::{encode_body, encode_content_header};
@@ -358,17 +358,24 @@ impl Session {
         self.check(PermissionKind::Read, "queue", &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         check_get(&cell, &self.vhost.name)?;
-        let (got, aftermath) = cell.get(turn.now_ms, get.no_ack);
+        let (got, aftermath) = cell.get(turn.now_ms, get.no_ack, &self.entry.mailbox);
         self.vhost.conclude(turn.now_ms, &cell, aftermath);
+        let (delivery, ready) = match got {
+            Got::Message(delivery, ready) => (delivery, ready),
+            Got::Nothing => {
+                self.channel(number)?.totals.get_empty += 1;
+                turn.say(number, &Method::BasicGetEmpty);
+                return Ok(());
+            }
+            Got::Away => {
+                self.waits_for_page = true;
+                return Ok(());
+            }
+        };
         let totals = &mut self.channel(number)?.totals;
-        match &got {
-            None => totals.get_empty += 1,
-            Some(_) if get.no_ack => totals.get_no_ack += 1,
-            Some(_) => totals.get += 1,
-        }
-        let Some((delivery, ready)) = got else {
-            turn.say(number, &Method::BasicGetEmpty);
-            return Ok(());
+        match get.no_ack {
+            true => totals.get_no_ack += 1,
+            false => totals.get += 1,
         };
         let frame_bytes_max = self.tuned.frame_bytes_max;
         let channel = self.channel(number)?;

@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) unconfirmed: VecDeque<(Promise, u16)>,
     /// The batch is not with its queues because the log has no room: nothing is read meanwhile.
     pub(crate) waits_for_room: bool,
+    /// A `basic.get` waits for its message to come into memory: it is asked again then, and nothing is read meanwhile.
+    pub(crate) waits_for_page: bool,
     /// A channel whose `tx.commit` is answered when the batch is with its queues.
     pub(crate) committing: Option<u16>,
     /// Where the log stood when the commit under way began.
@@ -92,6 +94,7 @@ impl Session {
             owns_queues: false,
             unconfirmed: VecDeque::new(),
             waits_for_room: false,
+            waits_for_page: false,
             committing: None,
             commit_began: LogPosition::NONE,
             failed: false,

@@ -12,6 +12,7 @@ use broker::queue::Incoming;
 use broker::router::{Refusal as RouterRefusal, Routable, RouteScratch, has_own_route};
 use hashbrown::HashMap;
 use metadata::identity::{PermissionKind, TopicAction};
+use node::alarms::Alarm;
 use node::counters::ExchangeCounters;
 use node::message_log::{Appending, InFlight, Refused, Taker};
 use node::node::Node;
@@ -705,6 +706,7 @@ impl Session {
         if !std::mem::take(&mut self.failed) {
             return None;
         }
+        self.node.set_alarm(Alarm::MessageLog, true);
         let why = self.node.log.as_ref().and_then(|log| log.failure());
         let why = why.unwrap_or_default();
         let text = format!("the message log cannot be written: {why}");

@@ -12,6 +12,7 @@ mod expiry;
 mod handshake;
 mod limits;
 mod memory;
+mod paging;
 mod pair;
 mod publishing;
 mod random;

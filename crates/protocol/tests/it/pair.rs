@@ -102,6 +102,18 @@ impl World {
         self.node.log.as_ref().expect("it has one")
     }
 
+    /// Serves all that queues want back from the log.
+    ///
+    /// # Panics
+    /// If there is no end to it: what was read is given up again, and asked for anew.
+    pub(crate) fn read_pages(&self) {
+        let mut left = 10_000;
+        while self.log().read_step(self.now_ms()) {
+            left -= 1;
+            assert!(left > 0, "queues want things back without end");
+        }
+    }
+
     /// One group commit of the log.
     pub(crate) fn sync(&self) {
         self.log().step();

@@ -124,6 +124,21 @@ const OBEYED: &[Row] = &[
         "Os",
     ),
     (
+        "disk_free_limit.absolute = 2GB",
+        |c| format!("{:?}", c.settings.disk_free_limit),
+        "Bytes(2000000000)",
+    ),
+    (
+        "disk_free_limit.relative = 1.5",
+        |c| format!("{:?}", c.settings.disk_free_limit),
+        "OfMemory(1500)",
+    ),
+    (
+        "memory.message_cache = 64MiB",
+        |c| format!("{:?}", c.settings.message_cache_bytes),
+        "Some(67108864)",
+    ),
+    (
         "data_dir = /d",
         |c| format!("{:?}", c.data_dir),
         "Some(\"/d\")",

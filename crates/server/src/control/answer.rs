@@ -114,7 +114,7 @@ impl Broker {
                 memory::check(&self.node);
                 Ok(Answer::done(Ticket::NONE))
             }
-            R::Status => Ok(Answer::now(Response::Status(self.status()))),
+            R::Status => Ok(Answer::now(Response::Status(Box::new(self.status())))),
             R::Ping => Ok(Answer::done(Ticket::NONE)),
         }
     }
@@ -130,6 +130,10 @@ impl Broker {
         let queues = vhosts
             .iter()
             .map(|vhost| vhost.read(|topology| topology.queue_len()));
+        let log = self.node.log.as_ref();
+        let space = log.and_then(|log| log.space().ok());
+        let memory_bytes = memory::total_bytes().unwrap_or(0);
+        let limit = self.node.settings.disk_free_limit;
         Status {
             pid: std::process::id(),
             os: std::env::consts::OS.to_owned(),
@@ -139,6 +143,11 @@ impl Broker {
             resident_bytes: memory::resident_bytes(),
             memory_limit_bytes: memory::limit_bytes(&self.node),
             alarms: self.node.alarms.reason().map(str::to_owned),
+            message_log_failure: log.and_then(|log| log.failure()).map(|why| why.to_string()),
+            message_log_bytes: log.map(|log| log.bytes()),
+            disk_free_bytes: space.map(|space| space.free_bytes),
+            disk_limit_bytes: space.map(|space| limit.bytes(space.total_bytes, memory_bytes)),
+            message_cache_bytes: log.map(|log| log.cache().used_bytes()),
             listeners: self.amqp.iter().map(listener).collect(),
             connection_count: self.node.connections.open_len() as u64,
             queue_count: queues.sum::<usize>() as u64,

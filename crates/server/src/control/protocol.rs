@@ -199,7 +199,7 @@ pub enum Response {
         refused: Vec<String>,
     },
     /// How the broker is.
-    Status(Status),
+    Status(Box<Status>),
     /// It is not done.
     Failed(Failure),
 }
@@ -275,6 +275,16 @@ pub struct Status {
     pub memory_limit_bytes: Option<u64>,
     /// Why publishers are blocked: `low on memory` for example.
     pub alarms: Option<String>,
+    /// Why the message log takes nothing any more, if it does not.
+    pub message_log_failure: Option<String>,
+    /// What the message log takes on the disk, in bytes.
+    pub message_log_bytes: Option<u64>,
+    /// What is left of the disk, in bytes.
+    pub disk_free_bytes: Option<u64>,
+    /// Below how much of it publishers are blocked, in bytes.
+    pub disk_limit_bytes: Option<u64>,
+    /// Memory that waiting messages take, in bytes.
+    pub message_cache_bytes: Option<u64>,
     /// What it listens on.
     pub listeners: Vec<Listener>,
     /// Open connections.
@@ -352,7 +362,7 @@ mod tests {
             Response::Done,
             Response::Count(3),
             Response::Rows(vec![cells]),
-            Response::Status(Status::default()),
+            Response::Status(Box::default()),
             Response::Failed(Failure::NoSuchUser("x".to_owned())),
         ] {
             let line = serde_json::to_string(&response).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::Effects;
-use super::super::cold::{self, RESIDENT_OVERHEAD_BYTES, Range, Spill};
+use super::super::cold::{self, Keep, RESIDENT_OVERHEAD_BYTES, Range, Spill};
 use super::super::entry::{Entry, NEVER_MS};
 use super::Ready;
 
@@ -182,17 +182,16 @@ impl Ready {
         let mut rest: VecDeque<Range> = VecDeque::new();
         let mut dead = Vec::new();
         for entry in entries {
+            self.uncool(&mut range, &entry);
             let seq = range.seq;
             range.seq += 1;
-            range.messages -= range.messages.min(1);
-            range.bytes -= range.bytes.min(entry.bytes());
             if entry.is_due(now_ms) {
                 self.len -= 1;
                 self.bytes -= entry.bytes();
-                self.cold_len -= 1;
-                self.cold_bytes -= entry.bytes();
                 dead.push(entry);
             } else {
+                self.cold_len += 1;
+                self.cold_bytes += entry.bytes();
                 cold::append(&mut rest, seq, &entry);
             }
         }
@@ -260,12 +259,15 @@ impl Ready {
         dead
     }
 
-    /// A message of a range is in memory.
+    /// A message of a range is in memory. What the log has beyond what it said that it has counts from here on.
     fn uncool(&mut self, range: &mut Range, entry: &Entry) {
-        range.messages = range.messages.saturating_sub(1);
-        range.bytes = range.bytes.saturating_sub(entry.bytes());
-        self.cold_len -= 1;
-        self.cold_bytes -= entry.bytes();
+        let (messages, bytes) = (range.messages.min(1), range.bytes.min(entry.bytes()));
+        range.messages -= messages;
+        range.bytes -= bytes;
+        self.cold_len -= messages;
+        self.cold_bytes -= bytes;
+        self.len += 1 - messages;
+        self.bytes += entry.bytes() - bytes;
     }
 
     /// The log has no more of a range. It should have had all.
@@ -304,25 +306,21 @@ impl Ready {
 
     // ---- out ----
 
-    /// Cuts a head off behind `head_bytes`: the rest is the tail. `before`: the highest position that was delivered
+    /// Cuts a head off behind what it keeps: the rest is the tail. `before`: the highest position that was delivered
     /// and may come back. `spills`: messages without a position can get one.
-    pub(in super::super) fn divide(
-        &mut self,
-        place: usize,
-        head_bytes: u64,
-        before: u64,
-        spills: bool,
-    ) {
+    pub(in super::super) fn divide(&mut self, place: usize, keep: Keep, before: u64, spills: bool) {
         if self.holds_back(place) {
             return;
         }
-        let (mut bytes, messages) = self.levels[place].head();
+        let (mut bytes, mut messages) = self.levels[place].head();
         bytes += messages * RESIDENT_OVERHEAD_BYTES;
         let mut cut: Vec<(u64, Entry)> = Vec::new();
-        while head_bytes < bytes
+        while keep.bytes < bytes
+            && keep.messages < messages
             && let Some((seq, entry)) = self.levels[place].pop_back()
         {
             bytes -= (entry.bytes() + RESIDENT_OVERHEAD_BYTES).min(bytes);
+            messages -= 1;
             self.leave_head(&entry);
             cut.push((seq, entry));
         }

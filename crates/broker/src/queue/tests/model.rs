@@ -4,10 +4,11 @@
 //! command both must have brought about the same effects, in the same order. A failure prints its seed; run it
 //! again with `LEVERET_SEED=<seed> cargo nextest run -p broker model`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 
 use super::super::*;
-use super::script::{Budget, message};
+use super::script::{Budget, keyed_message};
 use crate::message::{LogPosition, Message};
 
 const SEEDS: u64 = 1000;
@@ -259,7 +260,7 @@ impl Model {
     fn trim(&mut self) {
         let o = &self.options;
         let (length_max, bytes_max) = (o.length_max, o.bytes_max);
-        while o_is_drop_head(&self.options)
+        while drops_head(&self.options)
             && (length_max.is_some_and(|max| max < self.count(Self::is_waiting))
                 || bytes_max.is_some_and(|max| max < self.ready_bytes()))
         {
@@ -295,7 +296,7 @@ impl Model {
             let bytes = self.ready_bytes() + message.body().len() as u64;
             let too_long = self.options.length_max.is_some_and(|max| max < len);
             let too_large = self.options.bytes_max.is_some_and(|max| max < bytes);
-            if !o_is_drop_head(&self.options) && (too_long || too_large) {
+            if !drops_head(&self.options) && (too_long || too_large) {
                 self.out.rejected.push(index as u32);
                 let dead = self.options.overflow == Overflow::RejectPublishDeadLetter;
                 if dead && self.options.dead_letter_exchange.is_some() {
@@ -538,12 +539,17 @@ impl Model {
     }
 }
 
-fn o_is_drop_head(options: &QueueOptions) -> bool {
+fn drops_head(options: &QueueOptions) -> bool {
     options.overflow == Overflow::DropHead
 }
 
 /// Both side by side.
 struct Pair {
+    /// What is long goes to the store, and comes back.
+    paged: bool,
+    /// It may have consumers.
+    consumed: bool,
+    store: Store,
     queue: Queue,
     model: Model,
     now_ms: u64,
@@ -608,11 +614,98 @@ fn random_options(random: &mut Random) -> QueueOptions {
     }
 }
 
+/// What a log has of a message.
+#[derive(Clone)]
+struct Logged {
+    message: Message,
+    expires_at_ms: u64,
+    delivery_count: u32,
+}
+
+/// A log that the queue pages to and from. The model knows nothing of it.
+#[derive(Default)]
+struct Store {
+    messages: BTreeMap<u64, Logged>,
+    /// Names of messages by their positions, of those that have them.
+    names: BTreeMap<u64, u64>,
+    next: u64,
+}
+
+/// Keeps messages that have no position, by the name in their body.
+struct Spilling<'s>(&'s mut Store);
+
+impl Spill for Spilling<'_> {
+    fn spill(&mut self, message: &Message, expires_at_ms: u64, _: bool) -> Option<LogPosition> {
+        let store = &mut *self.0;
+        store.next += 1;
+        let name = name_in(message);
+        store.names.insert(store.next, name);
+        let logged = Logged {
+            message: message.clone(),
+            expires_at_ms,
+            delivery_count: 0,
+        };
+        store.messages.insert(store.next, logged);
+        Some(LogPosition(store.next))
+    }
+}
+
+/// The number in a message's routing key.
+fn name_in(message: &Message) -> u64 {
+    message.routing_key().parse().expect("a number")
+}
+
+impl Store {
+    fn read(&self, request: &PageRequest, most: usize) -> Page {
+        let range = request.from.0..=request.up_to.0;
+        let mut messages = Vec::new();
+        let mut next = None;
+        for (position, logged) in self.messages.range(range) {
+            if messages.len() == most.min(request.messages_max as usize) {
+                next = Some(LogPosition(*position));
+                break;
+            }
+            messages.push(Incoming {
+                expires_at_ms: Some(logged.expires_at_ms),
+                delivery_count: logged.delivery_count,
+                ..Incoming::new(logged.message.clone(), LogPosition(*position))
+            });
+        }
+        Page {
+            serial: request.serial,
+            messages,
+            next,
+        }
+    }
+
+    fn forget(&mut self, effects: &Effects) {
+        for (position, count) in &effects.counted {
+            if let Some(logged) = self.messages.get_mut(&position.0) {
+                logged.delivery_count = *count;
+            }
+        }
+        let dead = effects.dead.iter().map(|dead| dead.position);
+        for position in effects.released.iter().copied().chain(dead) {
+            self.messages.remove(&position.0);
+        }
+    }
+}
+
 impl Pair {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, paged: bool) -> Self {
         let mut random = Random(seed);
-        let options = random_options(&mut random);
+        let mut options = random_options(&mut random);
+        // A consumer that waits for the head gets what a queue with its head at hand would drop: such queues have a
+        // limit or consumers here, not both.
+        let consumed = !(paged && drops_head(&options) && random.one_in(2));
+        if paged && consumed && drops_head(&options) {
+            options.length_max = None;
+            options.bytes_max = None;
+        }
         Pair {
+            consumed,
+            paged,
+            store: Store::default(),
             queue: Queue::new(options.clone(), 0),
             model: Model::new(options.clone()),
             now_ms: 0,
@@ -628,7 +721,7 @@ impl Pair {
         match self.random.below(16) {
             0..=4 => self.publish(),
             5..=8 => self.settle(),
-            9 => self.add_consumer(),
+            9 if self.consumed => self.add_consumer(),
             10 if self.random.one_in(3) => self.cancel(),
             11 => self.get(),
             12 if self.random.one_in(6) => self.purge(),
@@ -637,18 +730,25 @@ impl Pair {
             15 if self.random.one_in(4) => self.change_options(),
             _ => self.pass_time(),
         }
+        if self.paged {
+            self.page();
+        }
         self.compare();
     }
 
     /// As a policy does.
     fn change_options(&mut self) {
         let old = &self.model.options;
-        let new = QueueOptions {
-            kind: old.kind,
-            priority_max: old.priority_max,
-            single_active_consumer: old.single_active_consumer,
-            ..random_options(&mut self.random)
-        };
+        let mut new = random_options(&mut self.random);
+        new.kind = old.kind;
+        new.priority_max = old.priority_max;
+        new.single_active_consumer = old.single_active_consumer;
+        if self.paged {
+            // What a new limit drops while the head is away depends on what comes back first.
+            new.length_max = old.length_max;
+            new.bytes_max = old.bytes_max;
+            new.overflow = old.overflow;
+        }
         self.log.push(format!("{} {new:?}", self.now_ms));
         if new.expires_ms != old.expires_ms {
             self.model.used_at_ms = self.now_ms;
@@ -661,13 +761,18 @@ impl Pair {
 
     fn publish(&mut self) {
         let mut batch = Vec::new();
-        for _ in 0..=self.random.below(6) {
+        let limited =
+            self.model.options.length_max.is_some() || self.model.options.bytes_max.is_some();
+        // What is dropped while the head is away is dropped when it is back: of a batch, that may be something else.
+        let most = if self.paged && limited { 1 } else { 6 };
+        for _ in 0..=self.random.below(most) {
             let r = &mut self.random;
             let large = r.one_in(400);
             let ttl_ms = if r.one_in(3) { Some(r.below(50)) } else { None };
             let priority = r.maybe(|r| r.below(6) as u8);
             let size = if large { 600_000 } else { r.below(12) as usize };
-            batch.push(message("m", ttl_ms, priority, size));
+            let name = self.model.messages.len() + batch.len();
+            batch.push(keyed_message(&name.to_string(), ttl_ms, priority, size));
         }
         self.log.push(format!(
             "{} publish {:?}",
@@ -678,13 +783,79 @@ impl Pair {
                 .collect::<Vec<_>>()
         ));
         let first = self.model.messages.len() as u64;
-        let incoming = batch
+        let incoming: Vec<Incoming> = batch
             .iter()
             .enumerate()
-            .map(|(i, message)| Incoming::new(message.clone(), LogPosition(1 + first + i as u64)));
-        self.queue
-            .publish(self.now_ms, incoming, &mut self.gates.0, &mut self.effects);
+            .map(|(i, message)| self.incoming(message, first + i as u64))
+            .collect();
+        self.queue.publish(
+            self.now_ms,
+            incoming.clone(),
+            &mut self.gates.0,
+            &mut self.effects,
+        );
+        for index in &self.effects.rejected {
+            let refused = incoming[*index as usize].position;
+            self.store.messages.remove(&refused.0);
+        }
         self.model.publish(self.now_ms, &batch, &mut self.gates.1);
+    }
+
+    /// The message on its way to the queue. With paging, some have no position.
+    fn incoming(&mut self, message: &Message, name: u64) -> Incoming {
+        if !self.paged {
+            return Incoming::new(message.clone(), LogPosition(1 + name));
+        }
+        if self.random.one_in(4) {
+            return Incoming::new(message.clone(), LogPosition::NONE);
+        }
+        let ttl_ms = [self.model.options.message_ttl_ms, message.expiration_ms()];
+        let ttl_ms = ttl_ms.into_iter().flatten().min();
+        let expires_at_ms = ttl_ms.map_or(NEVER_MS, |ttl_ms| self.now_ms + ttl_ms);
+        let position = Spilling(&mut self.store).spill(message, expires_at_ms, true);
+        Incoming {
+            expires_at_ms: Some(expires_at_ms),
+            ..Incoming::new(message.clone(), position.expect("it has room"))
+        }
+    }
+
+    /// Sends what is long to the store, sometimes, and brings back what the queue asks for.
+    fn page(&mut self) {
+        let Pair {
+            queue,
+            store,
+            effects,
+            random,
+            ..
+        } = self;
+        store.forget(effects);
+        if random.one_in(2) {
+            let keep_bytes = random.below(6) * 200;
+            let settled = store.next - random.below(3).min(store.next);
+            let before = effects.released.len();
+            let spills = random.one_in(2);
+            let mut spilling = Spilling(store);
+            let spill = spills.then_some(&mut spilling as &mut dyn Spill);
+            queue.page_out(LogPosition(settled), keep_bytes, spill, effects);
+            // What got a new position is not gone.
+            for position in effects.released.drain(before..) {
+                store.messages.remove(&position.0);
+            }
+            queue.check_invariants();
+        }
+        self.bring_back();
+    }
+
+    fn bring_back(&mut self) {
+        let bytes_max = [0, 1, 2_000, 64 << 10, 8 << 20][self.random.below(5) as usize];
+        while let Some(request) = self.queue.poll_page(self.now_ms, bytes_max) {
+            let most = 1 + self.random.below(5) as usize;
+            let page = self.store.read(&request, most);
+            self.queue
+                .page_in(self.now_ms, page, &mut self.gates.0, &mut self.effects);
+            self.queue.check_invariants();
+            self.store.forget(&self.effects);
+        }
     }
 
     fn settle(&mut self) {
@@ -759,10 +930,15 @@ impl Pair {
     fn get(&mut self) {
         let no_ack = self.random.one_in(2);
         self.log.push(format!("{} get", self.now_ms));
-        let delivery = self.queue.get(self.now_ms, no_ack, &mut self.effects);
+        let mut delivery = self.queue.get(self.now_ms, no_ack, &mut self.effects);
+        while delivery.is_none() && self.queue.is_front_away() {
+            self.store.forget(&self.effects);
+            self.bring_back();
+            delivery = self.queue.get(self.now_ms, no_ack, &mut self.effects);
+        }
         let number = self.model.deliveries;
         let expected = self.model.get(self.now_ms, no_ack);
-        assert_eq!(delivery.as_ref().map(|d| d.position.0 - 1), expected);
+        assert_eq!(delivery.as_ref().map(|d| name_in(&d.message)), expected);
         if let Some(delivery) = delivery.filter(|_| !no_ack) {
             self.ids.push((delivery.id, number));
         }
@@ -780,6 +956,12 @@ impl Pair {
         }
         self.model.out.released.sort();
         self.effects.released.sort();
+        if let Some(Purged { up_to, keep }) = self.effects.purged.take() {
+            let purged = self.store.messages.range(..=up_to.0);
+            let purged = purged.map(|(position, _)| LogPosition(*position));
+            let purged: Vec<_> = purged.filter(|p| !keep.contains(p)).collect();
+            self.effects.released.extend(purged);
+        }
     }
 
     fn return_window(&mut self) {
@@ -829,6 +1011,10 @@ impl Pair {
             self.queue
                 .handle_timeout(self.now_ms, &mut self.gates.0, &mut self.effects);
         }
+        if self.paged {
+            self.store.forget(&self.effects);
+            self.bring_back();
+        }
         assert!(
             self.queue
                 .poll_timeout()
@@ -838,7 +1024,12 @@ impl Pair {
 
     fn compare(&mut self) {
         self.queue.check_invariants();
-        let name = |position: LogPosition| position.0 - 1;
+        let paged = self.paged;
+        let names = &self.store.names;
+        let name = |position: LogPosition| match paged {
+            true => names[&position.0],
+            false => position.0 - 1,
+        };
         let effects = std::mem::take(&mut self.effects);
         let expected = std::mem::take(&mut self.model.out);
         let held: Vec<_> = effects.deliveries.iter().filter(|d| !d.no_ack).collect();
@@ -862,7 +1053,7 @@ impl Pair {
                 .map(|d| {
                     (
                         d.consumer,
-                        name(d.position),
+                        name_in(&d.message),
                         d.redelivered,
                         d.delivery_count,
                     )
@@ -872,7 +1063,7 @@ impl Pair {
             dead: effects
                 .dead
                 .iter()
-                .map(|d| (d.position.0.wrapping_sub(1), d.reason))
+                .map(|d| (name_in(&d.message), d.reason))
                 .collect(),
             released: effects.released.iter().map(|p| name(*p)).collect(),
             timed_out: Vec::new(),
@@ -884,6 +1075,20 @@ impl Pair {
         outcome.timed_out = timed_out;
         let mut expected = expected;
         expected.timed_out.sort();
+        if paged {
+            // What is transient is released by no one, and what comes of ranges comes later.
+            let named: BTreeSet<u64> = outcome.released.iter().copied().collect();
+            let known = |name: &u64| named.contains(name) || !names.values().any(|n| n == name);
+            assert!(
+                expected.released.iter().all(known),
+                "what is done with is released"
+            );
+            expected.released.retain(|name| named.contains(name));
+            expected.released.sort_unstable();
+            outcome.released.sort_unstable();
+            expected.dead.sort_unstable();
+            outcome.dead.sort_unstable();
+        }
         if !effects.rejected.is_empty() {
             // The dead letters of refused messages carry no position.
             expected
@@ -907,8 +1112,8 @@ impl Pair {
     }
 }
 
-fn run(seed: u64) {
-    let mut pair = Pair::new(seed);
+fn run(seed: u64, paged: bool) {
+    let mut pair = Pair::new(seed, paged);
     let steps = AssertUnwindSafe(|| (0..STEPS).for_each(|_| pair.step()));
     if std::panic::catch_unwind(steps).is_err() {
         let last = pair.log.len().saturating_sub(12);
@@ -921,8 +1126,18 @@ fn run(seed: u64) {
 
 #[test]
 fn queue_and_model_agree() {
+    run_all(false);
+}
+
+/// The model does not know of paging, and must see nothing of it.
+#[test]
+fn paging_changes_nothing() {
+    run_all(true);
+}
+
+fn run_all(paged: bool) {
     match std::env::var("LEVERET_SEED") {
-        Ok(seed) => run(seed.parse().expect("LEVERET_SEED is a number")),
-        Err(_) => (0..SEEDS).for_each(run),
+        Ok(seed) => run(seed.parse().expect("LEVERET_SEED is a number"), paged),
+        Err(_) => (0..SEEDS).for_each(|seed| run(seed, paged)),
     }
 }

@@ -32,6 +32,18 @@ pub(super) fn message(
     Message::new("", "q", &properties, ttl_ms, &body, &mut Vec::new())
 }
 
+/// A message with its name in its routing key.
+pub(super) fn keyed_message(
+    name: &str,
+    ttl_ms: Option<u64>,
+    priority: Option<u8>,
+    size: usize,
+) -> Message {
+    let plain = message("m", ttl_ms, priority, size);
+    let properties = Properties::validate(plain.properties()).expect("well-formed");
+    Message::new("", name, &properties, ttl_ms, plain.body(), &mut Vec::new())
+}
+
 pub(super) fn name_of(message: &Message) -> String {
     let body = std::str::from_utf8(message.body()).expect("names are text");
     body.trim_end_matches('.').to_owned()

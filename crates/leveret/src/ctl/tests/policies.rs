@@ -164,7 +164,7 @@ fn an_import_tells_what_was_left_out() {
 #[test]
 fn health_checks_exit_with_what_they_find() {
     let status = |alarms: Option<&str>| {
-        Response::Status(Status {
+        Response::Status(Box::new(Status {
             alarms: alarms.map(str::to_owned),
             listeners: vec![Listener {
                 protocol: "amqp".to_owned(),
@@ -172,7 +172,7 @@ fn health_checks_exit_with_what_they_find() {
                 port: 5672,
             }],
             ..Status::default()
-        })
+        }))
     };
     let code = |line: &str, response: Response| run_with(line, "", response).0;
     for line in [

@@ -52,7 +52,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Who may log in, and what a new data directory begins with.",
         identities::KEYS,
     ),
-    ("Storage", "What is kept on disk, and when.", storage::KEYS),
+    (
+        "Storage",
+        "What is kept on disk, when, and how much of it in memory.",
+        storage::KEYS,
+    ),
     (
         "Logins",
         "Who is asked when somebody logs in. A refused login is answered after a second, counted and logged.",
