@@ -88,6 +88,9 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
 ];
 
+/// The flag of the release that is tracked. RabbitMQ requires what is older.
+const NEWEST: &str = "rabbitmq_4.3.0";
+
 /// Name and description of flags that are on.
 const FLAGS: &[(&str, &str)] = &[
     (
@@ -113,6 +116,10 @@ const FLAGS: &[(&str, &str)] = &[
     ("feature_flags_v2", "Feature flags subsystem V2"),
     ("implicit_default_bindings", "Default bindings are implicit"),
     ("quorum_queue", "Support queues of type quorum"),
+    ("rabbitmq_4.0.0", "What clients see of RabbitMQ 4.0"),
+    ("rabbitmq_4.1.0", "What clients see of RabbitMQ 4.1"),
+    ("rabbitmq_4.2.0", "What clients see of RabbitMQ 4.2"),
+    (NEWEST, "What clients see of RabbitMQ 4.3"),
     ("stream_single_active_consumer", "Single active consumer"),
     (
         "tracking_records_in_ets",
@@ -143,12 +150,16 @@ const DEPRECATED: &[(&str, &str, bool)] = &[
 
 fn list_flags(call: &Call<'_>) -> Result<Answer, Failure> {
     let flag = |(name, description): &(&'static str, &'static str)| {
+        let stability = match *name {
+            NEWEST => "stable",
+            _ => "required",
+        };
         Object::new()
             .with("name", *name)
             .with("desc", *description)
             .with("doc_url", "")
             .with("state", "enabled")
-            .with("stability", "required")
+            .with("stability", stability)
             .with("require_level", "hard")
             .with("experiment_level", "supported")
             .with("callbacks", Vec::<Json>::new())

@@ -230,18 +230,15 @@ fn put_whole(call: &Call<'_>, vhost: &Vhost, cell: &Arc<QueueCell>, object: &mut
     object.put("garbage_collection", no_collector());
 }
 
-/// What RabbitMQ says of a process it knows nothing of.
+/// There is no Erlang process: the figures are those of one as RabbitMQ starts them that has collected nothing. Clients
+/// read them as counts.
 pub(crate) fn no_collector() -> Object {
-    let fields = [
-        "max_heap_size",
-        "min_bin_vheap_size",
-        "min_heap_size",
-        "fullsweep_after",
-        "minor_gcs",
-    ];
-    fields
-        .into_iter()
-        .fold(Object::new(), |object, field| object.with(field, -1i64))
+    Object::new()
+        .with("max_heap_size", 0u64)
+        .with("min_bin_vheap_size", 46_422u64)
+        .with("min_heap_size", 233u64)
+        .with("fullsweep_after", 65_535u64)
+        .with("minor_gcs", 0u64)
 }
 
 /// A queue in a list.
