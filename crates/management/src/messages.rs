@@ -54,7 +54,7 @@ const GET_MESSAGES_MAX: usize = 10_000;
 /// Most bytes of bodies that one request takes from a queue, the last message apart.
 const GET_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long a message may take to come from the disk.
-const AWAY_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const AWAY_WAIT: Duration = Duration::from_secs(5);
 
 // ---- publishing ----
 

@@ -1,11 +1,15 @@
 //! Looking into a queue without taking anything out, and moving single messages: not in RabbitMQ.
 //!
-//! A message is named by its place in the order of arrival (`sequence`), which it keeps while it is in the queue.
+//! A message is named by a number (`id`) that it keeps while it is in the queue, and no other has had or will have.
 //! Only ready messages are seen; those that a consumer holds are the consumer's.
+
+use std::sync::Arc;
 
 use broker::message::Message;
 use metadata::identity::PermissionKind;
-use node::queue_cell::Peeked;
+use node::mailbox::Mailbox;
+use node::message_log::StorageError;
+use node::queue_cell::{MessageId, Peeked, QueueCell, TakenOut};
 use serde_json::Value;
 use wire::amqp091::properties::Properties;
 
@@ -14,7 +18,7 @@ use crate::answer::Answer;
 use crate::call::{Call, text};
 use crate::failure::Failure;
 use crate::json::{Json, Object};
-use crate::messages::{payload_json, properties_json, publish_refused, wait_until_kept};
+use crate::messages::{AWAY_WAIT, payload_json, properties_json, publish_refused, wait_until_kept};
 use crate::queue_actions::{self, NO_CONNECTION};
 use crate::routes::{Route, delete, get, post, required, route};
 
@@ -28,11 +32,11 @@ pub(crate) const ROUTES: &[Route] = &[
         )],
     ),
     route(
-        "/api/queues/{vhost}/{queue}/messages/{sequence}",
+        "/api/queues/{vhost}/{queue}/messages/{id}",
         &[delete(VhostGuard, remove, "Delete one ready message")],
     ),
     route(
-        "/api/queues/{vhost}/{queue}/messages/{sequence}/move",
+        "/api/queues/{vhost}/{queue}/messages/{id}/move",
         &[post(
             VhostGuard,
             move_one,
@@ -122,23 +126,28 @@ fn peek(call: &Call<'_>) -> Result<Answer, Failure> {
         text: call.query("search"),
         header,
     };
-    // The messages are shared, so taking them out of the lock is cheap; looking into them is done outside.
-    let taken = cell.peek(position, LOOKED_AT_MAX.saturating_sub(position));
-    let (mut shown, mut bytes) = (Vec::new(), 0);
-    for (offset, peeked) in taken.iter().enumerate() {
-        if shown.len() == count || BODY_BYTES_MAX < bytes {
-            break;
-        }
-        if search.finds(&peeked.message) {
-            bytes += peeked.message.body().len().min(truncate);
-            shown.push(object(peeked, position + offset, truncate));
-        }
-    }
+    let (mut shown, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
+    let looked = cell.look(
+        position,
+        LOOKED_AT_MAX.saturating_sub(position),
+        &mut |peeked| {
+            if shown.len() == count || BODY_BYTES_MAX < bytes {
+                return false;
+            }
+            if search.finds(&peeked.message) {
+                bytes += peeked.message.body().len().min(truncate);
+                shown.push(object(&peeked, position + looked_at, truncate));
+            }
+            looked_at += 1;
+            true
+        },
+    );
+    looked.map_err(unreadable)?;
     Ok(Answer::json(
         Object::new()
             .with("messages", shown)
             .with("position", position)
-            .with("looked_at", taken.len()),
+            .with("looked_at", looked_at),
     ))
 }
 
@@ -147,7 +156,7 @@ fn object(peeked: &Peeked, position: usize, truncate: usize) -> Object {
     let (payload, encoding) = payload_json(message.body(), false, truncate);
     Object::new()
         .with("position", position)
-        .with("sequence", peeked.sequence)
+        .with("id", peeked.id.0)
         .with("exchange", message.exchange().to_owned())
         .with("routing_key", message.routing_key().to_owned())
         .with("redelivered", peeked.redelivered)
@@ -159,10 +168,39 @@ fn object(peeked: &Peeked, position: usize, truncate: usize) -> Object {
         .with("payload_encoding", encoding)
 }
 
-fn sequence(call: &Call<'_>) -> Result<u64, Failure> {
-    let given = call.param("sequence");
+fn id(call: &Call<'_>) -> Result<MessageId, Failure> {
+    let given = call.param("id");
     let bad = || Failure::bad_value("not_integer", given.to_owned());
-    given.parse().map_err(|_| bad())
+    given.parse().map(MessageId).map_err(|_| bad())
+}
+
+/// Messages that are only in the log cannot be read.
+pub(crate) fn unreadable(error: StorageError) -> Failure {
+    Failure::internal(error.to_string())
+}
+
+/// Takes a message out of a queue for good. Says whether it was there.
+pub(crate) fn take_out(
+    call: &Call<'_>,
+    cell: &Arc<QueueCell>,
+    id: MessageId,
+) -> Result<bool, Failure> {
+    let mailbox = Mailbox::new();
+    loop {
+        match cell
+            .take_out(call.now_ms, id, &mailbox)
+            .map_err(unreadable)?
+        {
+            TakenOut::Message(_) => return Ok(true),
+            TakenOut::Nothing => return Ok(false),
+            TakenOut::Coming if mailbox.wait(AWAY_WAIT) => {}
+            TakenOut::Coming => {
+                return Err(Failure::internal(
+                    "the message cannot be read now".to_owned(),
+                ));
+            }
+        }
+    }
 }
 
 fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -170,9 +208,9 @@ fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost_to_change()?;
     call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
-    match cell.remove(call.now_ms, sequence(call)?) {
-        Some(_) => Ok(Answer::done()),
-        None => Err(Failure::no_object()),
+    match take_out(call, &cell, id(call)?)? {
+        true => Ok(Answer::done()),
+        false => Err(Failure::no_object()),
     }
 }
 
@@ -193,8 +231,9 @@ fn move_one(call: &Call<'_>) -> Result<Answer, Failure> {
     if target.id == cell.id {
         return Err(Failure::bad_request("the destination is the queue itself"));
     }
-    let sequence = sequence(call)?;
-    let peeked = cell.find(sequence).ok_or_else(Failure::no_object)?;
+    let id = id(call)?;
+    let peeked = cell.find(id).map_err(unreadable)?;
+    let peeked = peeked.ok_or_else(Failure::no_object)?;
     let refused = || Failure::bad_request("the destination refused the message: it is full");
     let published = vhost
         .publish_to(call.now_ms, &[target], &peeked.message)
@@ -204,6 +243,6 @@ fn move_one(call: &Call<'_>) -> Result<Answer, Failure> {
     }
     wait_until_kept(&vhost, published.position)?;
     // A consumer may have taken it meanwhile: then it is in both.
-    let moved = cell.remove(call.now_ms, sequence).is_some();
+    let moved = take_out(call, &cell, id)?;
     Ok(Answer::json(Object::new().with("moved", Json::Bool(moved))))
 }

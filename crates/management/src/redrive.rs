@@ -20,7 +20,7 @@ use crate::call::{Call, boolean, integer, text};
 use crate::failure::Failure;
 use crate::json::Object;
 use crate::messages::{publish_refused, wait_until_kept};
-use crate::peek::{LOOKED_AT_MAX, Search};
+use crate::peek::{LOOKED_AT_MAX, Search, take_out, unreadable};
 use crate::queue_actions::{self, NO_CONNECTION};
 use crate::routes::{Field, Route, optional, post, route};
 
@@ -118,13 +118,13 @@ fn redrive(call: &Call<'_>) -> Result<Answer, Failure> {
             && search.finds(&peeked.message);
         chosen.then_some((peeked, death))
     };
-    let looked_at = cell.peek(0, LOOKED_AT_MAX);
-    let total = looked_at.len();
-    let chosen: Vec<_> = looked_at
-        .into_iter()
-        .filter_map(wanted)
-        .take(limit)
-        .collect();
+    let (mut total, mut chosen) = (0_usize, Vec::new());
+    let looked = cell.look(0, LOOKED_AT_MAX, &mut |peeked| {
+        total += 1;
+        chosen.extend(wanted(peeked));
+        chosen.len() < limit
+    });
+    looked.map_err(unreadable)?;
     let mut work = Work {
         call,
         vhost: &vhost,
@@ -202,7 +202,7 @@ impl Work<'_> {
             return Ok(false);
         }
         wait_until_kept(self.vhost, published.position)?;
-        self.from.remove(self.call.now_ms, peeked.sequence);
+        take_out(self.call, self.from, peeked.id)?;
         Ok(true)
     }
 }

@@ -16,7 +16,7 @@ use broker::queue::{
     ConsumeError, ConsumerId, ConsumerOptions, Dead, Delivery, DeliveryId, Effects, Incoming,
     NEVER_MS, Page, Queue, QueueOptions, Settlement, Spill,
 };
-pub use broker::queue::{Peeked, QueueTotals};
+pub use broker::queue::{MessageId, Peeked, QueueTotals};
 use broker::router::QueueId;
 use metadata::policy::EffectivePolicy;
 use metadata::topology::{Name, QueueSpec};
@@ -32,7 +32,10 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::vhost::Vhost;
 
+mod peek;
 mod policy;
+
+pub use peek::TakenOut;
 
 pub(crate) use policy::policy_target;
 
@@ -649,30 +652,6 @@ impl QueueCell {
     /// Whether the queue is gone.
     pub fn is_deleted(&self) -> bool {
         self.state.lock().deleted
-    }
-
-    /// Ready messages from a position in the order of delivery on, at most `count`; they stay where they are.
-    pub fn peek(&self, position: usize, count: usize) -> Vec<Peeked> {
-        let state = self.state.lock();
-        state.queue.peek().skip(position).take(count).collect()
-    }
-
-    /// The ready message with this place in the order of arrival.
-    pub fn find(&self, sequence: u64) -> Option<Peeked> {
-        let state = self.state.lock();
-        state
-            .queue
-            .peek()
-            .find(|peeked| peeked.sequence == sequence)
-    }
-
-    /// Takes one ready message out for good; `None` if it is not there, or not ready.
-    pub fn remove(self: &Arc<Self>, now_ms: u64, sequence: u64) -> Option<Message> {
-        let (removed, aftermath) = self.run(now_ms, |state| {
-            state.queue.remove(sequence, &mut state.effects)
-        });
-        debug_assert!(aftermath.is_empty(), "nothing follows of it");
-        removed
     }
 
     /// What passed it, and its counts, in one moment.

@@ -46,7 +46,7 @@ pub use options::{
 };
 pub use timeouts::WORK_PER_CALL_MAX;
 
-pub use peek::Peeked;
+pub use peek::{MessageId, Peeked, Removed, Sight, Stretch};
 
 use cold::Paging;
 use entry::Entry;

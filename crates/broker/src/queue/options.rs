@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::message::Message;
+
 /// The priority that a quorum queue gives to a message without one (RabbitMQ 4.3).
 pub const QUORUM_PRIORITY_DEFAULT: u8 = 4;
 /// The highest priority of a quorum queue; what is above counts as this (RabbitMQ 4.3).
@@ -128,6 +130,20 @@ impl ConsumerOptions {
             priority: 0,
             timeout_ms: None,
             shared_prefetch: false,
+        }
+    }
+}
+
+impl QueueOptions {
+    /// The priority that a message has in such a queue.
+    pub fn priority_of(&self, message: &Message) -> u8 {
+        match (self.kind, self.priority_max) {
+            (QueueKind::Classic, None) => 0,
+            (QueueKind::Classic, Some(max)) => message.priority().unwrap_or(0).min(max),
+            (QueueKind::Quorum, _) => message
+                .priority()
+                .unwrap_or(QUORUM_PRIORITY_DEFAULT)
+                .min(QUORUM_PRIORITY_MAX),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Messages come in: limits, deadlines, and straight to a consumer when one waits.
 
 use super::entry::{Entry, NEVER_MS};
-use super::options::{Overflow, QUORUM_PRIORITY_DEFAULT, QUORUM_PRIORITY_MAX, QueueKind};
+use super::options::{Overflow, QueueKind};
 use super::timeouts::WORK_PER_CALL_MAX;
 use super::{Dead, DeadReason, Effects, Gate, Incoming, Queue};
 use crate::message::{LogPosition, Message};
@@ -64,7 +64,7 @@ impl Queue {
             };
             now_ms.saturating_add(ttl_ms)
         });
-        let priority = self.priority(&message);
+        let priority = self.options.priority_of(&message);
         let bytes = message.body().len() as u32;
         Entry {
             message,
@@ -82,17 +82,6 @@ impl Queue {
     /// Whether it refuses messages when it is full.
     pub fn may_refuse(&self) -> bool {
         self.options.overflow != Overflow::DropHead
-    }
-
-    fn priority(&self, message: &Message) -> u8 {
-        match (self.options.kind, self.options.priority_max) {
-            (QueueKind::Classic, None) => 0,
-            (QueueKind::Classic, Some(max)) => message.priority().unwrap_or(0).min(max),
-            (QueueKind::Quorum, _) => message
-                .priority()
-                .unwrap_or(QUORUM_PRIORITY_DEFAULT)
-                .min(QUORUM_PRIORITY_MAX),
-        }
     }
 
     /// Whether the queue is too full for this message. Asked before a consumer is looked for, as RabbitMQ does.

@@ -153,11 +153,31 @@ impl Ready {
         None
     }
 
-    /// Takes a message out wherever it stands.
-    pub(super) fn remove(&mut self, seq: u64) -> Option<Entry> {
-        let entry = self.levels.iter_mut().find_map(|level| level.remove(seq))?;
-        self.count_out(&entry);
-        Some(entry)
+    /// Takes a message out of the heads or tails.
+    pub(super) fn remove_where(&mut self, is_it: impl Fn(u64, &Entry) -> bool) -> Option<Entry> {
+        for place in 0..self.levels.len() {
+            let level = &mut self.levels[place];
+            let seq = level.iter().find(|(seq, entry)| is_it(*seq, entry));
+            if let Some(seq) = seq.map(|(seq, _)| seq) {
+                let entry = level.remove(seq)?;
+                self.count_out(&entry);
+                return Some(entry);
+            }
+            let found = level
+                .tail
+                .iter()
+                .position(|(seq, entry)| is_it(*seq, entry));
+            if let Some((_, entry)) = found.and_then(|at| level.tail.remove(at)) {
+                self.count_tail_out(&entry);
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// Highest priority first.
+    pub(super) fn levels(&self) -> &[Level] {
+        &self.levels
     }
 
     /// Takes all, in no particular order.

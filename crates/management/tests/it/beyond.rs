@@ -78,12 +78,7 @@ async fn one_message_is_deleted_or_moved() {
         publish(&api, "amq.default", "q", payload, json!({})).await;
     }
     let all = api.get("queues/%2F/q/peek").await;
-    let path = |index: usize| {
-        format!(
-            "queues/%2F/q/messages/{}",
-            all["messages"][index]["sequence"]
-        )
-    };
+    let path = |index: usize| format!("queues/%2F/q/messages/{}", all["messages"][index]["id"]);
     assert_eq!(api.call("DELETE", &path(1), "").await.status, 204);
     assert_eq!(api.call("DELETE", &path(1), "").await.status, 404);
     let to = |queue: &str| json!({"destination": queue}).to_string();

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use node::mailbox::Mailbox;
 use node::message_log::Options;
+use node::queue_cell::{MessageId, TakenOut};
 use storage::disk::sim::SimDisk;
+use wire::amqp091::properties::Properties;
 
 use crate::pair::{Client, World};
 
@@ -166,4 +169,71 @@ fn messages_die_on_disk_when_their_time_has_come() {
     }
     assert_eq!(world.counts("q"), "250/0/0");
     assert_eq!(world.counts("dead"), "50/0/0");
+}
+
+/// Numbers and names of what is seen of `q`.
+fn look(world: &World, skip: usize, count: usize) -> Vec<(u32, MessageId)> {
+    let vhost = world.node.vhost("/").expect("it is there from the start");
+    let cell = vhost.find_queue("q").expect("it was declared");
+    let mut seen = Vec::new();
+    let looked = cell.look(skip, count, &mut |peeked| {
+        let properties = Properties::validate(peeked.message.properties());
+        let properties = properties.expect("they were validated before");
+        let number = properties.reply_to().and_then(|number| number.parse().ok());
+        seen.push((number.expect("a number"), peeked.id));
+        true
+    });
+    looked.expect("the log can be read");
+    seen
+}
+
+#[test]
+fn what_is_only_on_disk_can_be_looked_at_and_taken_out() {
+    let world = world();
+    let mut client = world.client();
+    client.ask(
+        "[1] queue.declare q durable x-max-priority=1",
+        &["[1] queue.declare-ok q 0 0"],
+    );
+    fill(&world, &mut client, 0..100, "delivery_mode=2 priority=0");
+    fill(&world, &mut client, 100..200, "delivery_mode=2 priority=1");
+    assert!(paged(&world));
+    let order: Vec<u32> = (100..200).chain(0..100).collect();
+    let numbers = |seen: &[(u32, MessageId)]| seen.iter().map(|(n, _)| *n).collect::<Vec<_>>();
+    let all = look(&world, 0, 1000);
+    assert_eq!(numbers(&all), order);
+    assert_eq!(numbers(&look(&world, 95, 10)), order[95..105]);
+    let vhost = world.node.vhost("/").expect("it is there from the start");
+    let cell = vhost.find_queue("q").expect("it was declared");
+    let mailbox = Mailbox::new();
+    let mut left = order.clone();
+    for at in [0, 60, 140, 199] {
+        let (number, id) = all[at];
+        let found = cell.find(id).expect("the log can be read");
+        assert_eq!(found.map(|peeked| peeked.id), Some(id));
+        loop {
+            match cell.take_out(world.now_ms(), id, &mailbox) {
+                Ok(TakenOut::Message(_)) => break,
+                Ok(TakenOut::Coming) => world.read_pages(),
+                other => panic!("{other:?}"),
+            }
+        }
+        left.retain(|other| *other != number);
+        assert!(matches!(
+            cell.take_out(world.now_ms(), id, &mailbox),
+            Ok(TakenOut::Nothing)
+        ));
+        assert_eq!(numbers(&look(&world, 0, 1000)), left);
+    }
+    assert_eq!(world.counts("q"), "196/0/0");
+    assert_eq!(world.log().messages(cell.id), 196);
+    client.say("[1] basic.consume q c no-ack");
+    let mut got = Vec::new();
+    for _ in 0..50 {
+        let heard = client.hear();
+        let delivered = heard.iter().filter(|line| line.contains("basic.deliver"));
+        got.extend(delivered.map(|line| number(line)));
+        world.read_pages();
+    }
+    assert_eq!(got, left);
 }

@@ -6,6 +6,7 @@ use super::super::Effects;
 use super::super::cold::{self, Keep, RESIDENT_OVERHEAD_BYTES, Range, Spill};
 use super::super::entry::{Entry, NEVER_MS};
 use super::Ready;
+use crate::message::LogPosition;
 
 /// So much of a recovered range comes into memory while it is sorted.
 const SORTED_RESIDENT_BYTES: u64 = 256 * 1024;
@@ -115,13 +116,67 @@ impl Ready {
         for level in &mut self.levels {
             dead.append(&mut level.take_due_of_tail(now_ms));
         }
-        for entry in &dead {
-            self.len -= 1;
-            self.bytes -= entry.bytes();
-            self.tail_len -= 1;
-            self.tail_bytes -= entry.bytes();
-        }
+        dead.iter().for_each(|entry| self.count_tail_out(entry));
         dead
+    }
+
+    pub(super) fn count_tail_out(&mut self, entry: &Entry) {
+        self.len -= 1;
+        self.bytes -= entry.bytes();
+        self.tail_len -= 1;
+        self.tail_bytes -= entry.bytes();
+    }
+
+    // ---- single messages ----
+
+    /// Recovered ranges whose messages' priorities are not known.
+    pub(in super::super) fn all_unsorted(&self) -> impl Iterator<Item = &Range> {
+        self.unsorted.iter()
+    }
+
+    /// The range that may hold a position, with its priority if that is known. In ranges of several priorities, the
+    /// first of them.
+    pub(in super::super) fn range_of(&self, position: LogPosition) -> Option<(Option<u8>, &Range)> {
+        let levels = self.levels.iter();
+        let known = levels.flat_map(|level| {
+            let ranges = level.ranges.iter();
+            ranges.map(|range| (Some(level.priority), range))
+        });
+        let mut all = known.chain(self.unsorted.iter().map(|range| (None, range)));
+        all.find(|(_, range)| range.first <= position.0 && position.0 <= range.last)
+    }
+
+    /// A message of a range is gone from the log. `priority` is its own. Says whether there was such a range, and it
+    /// was not being read.
+    pub(in super::super) fn remove_of_range(
+        &mut self,
+        position: LogPosition,
+        priority: u8,
+        bytes: u64,
+    ) -> bool {
+        let holds = |range: &Range| {
+            range.first <= position.0 && position.0 <= range.last && !range.requested
+        };
+        let Some(place) = self.levels.iter().position(|l| l.priority == priority) else {
+            return false;
+        };
+        let ranges = &mut self.levels[place].ranges;
+        let Some(at) = ranges.iter().position(holds) else {
+            return false;
+        };
+        let bytes = bytes.min(ranges[at].bytes);
+        ranges[at].messages -= 1;
+        ranges[at].bytes -= bytes;
+        if ranges[at].messages == 0 {
+            ranges.remove(at);
+        }
+        self.len -= 1;
+        self.bytes -= bytes;
+        self.cold_len -= 1;
+        self.cold_bytes -= bytes;
+        self.levels[place].find_behind_deadline();
+        self.close_gap(place);
+        true
     }
 
     // ---- in ----
