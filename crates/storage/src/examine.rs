@@ -217,7 +217,8 @@ fn is_whole(bytes: &[u8], number: u64, holders: &[(IndexEntry, OwnerId)]) -> boo
     };
     let mut held: Vec<OwnerId> = message.owners().map(|entry| entry.owner).collect();
     held.sort_unstable();
-    holders.iter().all(|(entry, owner)| {
-        entry.position == record.position.0 && held.binary_search(owner).is_ok()
-    })
+    held.is_sorted_by(|a, b| a < b)
+        && holders.iter().all(|(entry, owner)| {
+            entry.position == record.position.0 && held.binary_search(owner).is_ok()
+        })
 }

@@ -44,8 +44,11 @@ pub(crate) fn read_records(disk: &dyn Disk, number: u64) -> Result<Records, Stor
             Some(length) => record::decode(window.ahead(offset, length as usize)?, salt),
             None => None,
         };
-        let Some((record, Body::Message(message))) = whole.map(|record| (record, record.body))
-        else {
+        let whole = whole.and_then(|record| match record.body {
+            Body::Message(message) if message.owners_differ() => Some((record, message)),
+            _ => None,
+        });
+        let Some((record, message)) = whole else {
             offset += 8;
             continue;
         };

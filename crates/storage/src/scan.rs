@@ -170,6 +170,7 @@ fn step(
         return Ok(Due::Nothing);
     };
     match record.body {
+        Body::Message(message) if !message.owners_differ() => return Ok(Due::Nothing),
         Body::Mark { .. } if is_next_begun(Some(record), number) => return Ok(Due::NextBegun),
         Body::Mark { file, .. } if file != number => return Ok(Due::Nothing),
         Body::Mark { .. } => {}

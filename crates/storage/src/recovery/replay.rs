@@ -185,7 +185,7 @@ fn apply(ledger: &mut Ledger, salvaged: &mut Salvaged, record: &Record<'_>, offs
         ledger.push_note();
     }
     match record.body {
-        Body::Message(message) if !message.transient && message.owners_differ() => {
+        Body::Message(message) if !message.transient => {
             let place = Place {
                 offset: offset as u32,
                 length: record.length,

@@ -67,10 +67,19 @@ fn manifest(next_segment: u64, segments: Vec<SegmentState>) -> Manifest {
     }
 }
 
-/// A segment with messages of one owner, whose index is as it is given.
+/// A segment with messages of one owner.
 fn put_segment(disk: &SimDisk, number: u64, owner: u64, positions: &[u64]) -> SegmentState {
+    put_segment_of(disk, number, &[owner], positions)
+}
+
+/// A segment of the first of these owners, with all of them in its records.
+fn put_segment_of(disk: &SimDisk, number: u64, owners: &[u64], positions: &[u64]) -> SegmentState {
     let mut build = Build::start(disk, number).unwrap();
-    let owners = [OwnerEntry::plain(OwnerId(owner))];
+    let owner = owners[0];
+    let owners: Vec<OwnerEntry> = owners
+        .iter()
+        .map(|owner| OwnerEntry::plain(OwnerId(*owner)))
+        .collect();
     for position in positions {
         let mut bytes = Vec::new();
         let at = LogPosition(*position);
@@ -312,4 +321,33 @@ fn released_runs_that_are_not_the_parts_own_are_damage() {
             "it was read from its records"
         );
     }
+}
+
+#[test]
+fn a_record_that_names_an_owner_twice_is_damage() {
+    for owners in [&[1, 1][..], &[1, 2, 2]] {
+        let disk = log_at(50);
+        let state = put_segment_of(&disk, 1, owners, &[10]);
+        disk.put(manifest::NAME, &manifest(2, vec![state]).encode());
+        assert_eq!(inspect(&disk).unwrap().damages.len(), 1);
+        let mend = |folder| repair(Arc::new(disk.clone()), folder, &mut |_| String::new());
+        assert!(mend("first").unwrap().is_some());
+        assert!(mend("second").unwrap().is_none());
+        assert_eq!(positions(&open_sim(&disk).unwrap().0, 1), []);
+    }
+    let disk = log_at(1);
+    let (log, _) = open_sim(&disk).unwrap();
+    push(&log, 1);
+    log.write_step();
+    let name = log_file::name(2);
+    let mut bytes = disk.contents(&name).unwrap();
+    let mut record = Vec::new();
+    let twice = [1, 1].map(|owner| OwnerEntry::plain(OwnerId(owner)));
+    let written = message(&twice, &[&[7; 300]]);
+    record::encode_message(&mut record, LogPosition(1), record::salt(2), &written);
+    let at = HEADER_BYTES + record::MARK_BYTES;
+    bytes[at..at + record.len()].copy_from_slice(&record);
+    disk.put(&name, &bytes);
+    let found = inspect(&disk).unwrap();
+    assert!(found.torn.is_some() && found.owners.is_empty(), "{found:?}");
 }
