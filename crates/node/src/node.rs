@@ -23,7 +23,7 @@ use crate::counters::Churn;
 use crate::dead_letters::Postponed;
 use crate::events::{Events, NodeEvent};
 use crate::identities::{Authenticator, Identities};
-use crate::message_log::{MESSAGES_DIR, MessageLog, Options, Recovery, StorageError};
+use crate::message_log::{MessageLog, Options, Recovery, StorageError};
 use crate::queue_cell::QueueCell;
 use crate::rates::RateLimits;
 use crate::replies::Replies;
@@ -94,7 +94,7 @@ impl Node {
             ..Options::default()
         };
         let failed = |source| OpenError::MessageLog {
-            dir: data_dir.join(MESSAGES_DIR),
+            dir: data_dir.join(storage::DIRECTORY),
             source,
         };
         let opened = MessageLog::open(data_dir, options, stored.redelivered_up_to);

@@ -12,11 +12,13 @@
 mod cache;
 mod pager;
 mod payload;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use broker::message::{LogPosition, Message};
 use broker::queue::{Incoming, NEVER_MS, Purged, Spill};
@@ -28,12 +30,11 @@ use storage::{Append, Batch, Log, OwnerEntry, OwnerId, ReadLimit, Running};
 pub use cache::{CACHE_BYTES_DEFAULT, MessageCache};
 pub(crate) use cache::{PageOut, Share};
 pub(crate) use pager::Pager;
-pub use storage::{
-    Durability, Options, RecoveredOwner, Recovery, Refused, StorageError, Usage, Waker,
-};
+use telling::Telling;
 
-/// The log's directory in the data directory.
-pub const MESSAGES_DIR: &str = "messages";
+pub use storage::{
+    Damage, Durability, Options, RecoveredOwner, Recovery, Refused, StorageError, Usage, Waker,
+};
 
 /// A queue that takes a message.
 #[derive(Debug, Clone, Copy)]
@@ -90,11 +91,14 @@ impl MessageLog {
         redelivered_up_to: u64,
     ) -> Result<(Arc<MessageLog>, Recovery), StorageError> {
         let disk_error = |error| StorageError::Disk {
-            file: MESSAGES_DIR.to_owned(),
+            file: storage::DIRECTORY.to_owned(),
             error,
         };
-        let disk = RealDisk::open(&data_dir.join(MESSAGES_DIR)).map_err(disk_error)?;
-        let (log, recovery) = Log::open(Arc::new(disk), options)?;
+        let disk = RealDisk::open(&data_dir.join(storage::DIRECTORY)).map_err(disk_error)?;
+        let mut told = Telling::default();
+        let began = Instant::now();
+        let mut tell = |progress| told.tell(progress, began.elapsed());
+        let (log, recovery) = Log::open_with_progress(Arc::new(disk), options, &mut tell)?;
         let running = log.run().map_err(disk_error)?;
         let log = MessageLog::assemble(log, Some(running), &recovery, redelivered_up_to);
         Ok((log, recovery))
@@ -120,6 +124,7 @@ impl MessageLog {
         recovery: &Recovery,
         redelivered_up_to: u64,
     ) -> Arc<MessageLog> {
+        log.on_damage(telling::say_damage);
         let redelivered_up_to = match recovery.clean {
             true => redelivered_up_to,
             false => recovery.last_position.0,
@@ -263,6 +268,11 @@ impl MessageLog {
     /// Why the log takes nothing any more, if so.
     pub fn failure(&self) -> Option<Arc<str>> {
         self.log.failure()
+    }
+
+    /// Damage that was met since the start, and goes on existing. The log goes on around it.
+    pub fn damages(&self) -> Vec<Damage> {
+        self.log.damages()
     }
 
     /// How many messages a queue has in the log.
