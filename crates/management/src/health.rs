@@ -83,7 +83,11 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     route(
         "/api/health/checks/virtual-hosts",
-        &[get(Management, always, "Check that all vhosts run")],
+        &[get(
+            Management,
+            virtual_hosts,
+            "Check that all vhosts run and their messages are whole",
+        )],
     ),
     route(
         "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
@@ -201,6 +205,20 @@ fn catalog(call: &Call<'_>) -> Result<Answer, Failure> {
         None => Ok(Answer::ok()),
         Some(failure) => Ok(Answer::failed(failed(failure))),
     }
+}
+
+/// In RabbitMQ a vhost is down whose message store is. All of ours share one.
+fn virtual_hosts(call: &Call<'_>) -> Result<Answer, Failure> {
+    let Some(log) = &call.api.node.log else {
+        return Ok(Answer::ok());
+    };
+    let damages = log.damages().into_iter().map(|damage| damage.to_string());
+    let reasons = log.failure().map(|failure| failure.to_string());
+    let reasons: Vec<String> = reasons.into_iter().chain(damages).collect();
+    if reasons.is_empty() {
+        return Ok(Answer::ok());
+    }
+    Ok(Answer::failed(failed(reasons.join("; "))))
 }
 
 /// Listeners whose certificate ends within the time asked for. A month is a twelfth of 365 days, as in RabbitMQ.
@@ -340,6 +358,10 @@ fn connection_limit(call: &Call<'_>) -> Result<Answer, Failure> {
 fn ready(call: &Call<'_>) -> Result<Answer, Failure> {
     if call.api.node.catalog.failure().is_some() {
         return catalog(call);
+    }
+    let log = call.api.node.log.as_ref();
+    if let Some(failure) = log.and_then(|log| log.failure()) {
+        return Ok(Answer::failed(failed(failure.to_string())));
     }
     connection_limit(call)
 }

@@ -270,6 +270,13 @@ fn status_text(status: &Status) -> String {
     out.push('\n');
     let alarms = status.alarms.as_deref().unwrap_or("(none)");
     let _ = write!(out, "Alarms\n\n{alarms}\n\n");
+    if !status.message_log_damages.is_empty() {
+        let _ = writeln!(out, "Damage\n");
+        for damage in &status.message_log_damages {
+            let _ = writeln!(out, "{damage}");
+        }
+        out.push('\n');
+    }
     let _ = write!(
         out,
         "Totals\n\nConnection count: {}\nQueue count: {}\nVirtual host count: {}\n\nListeners\n\n",

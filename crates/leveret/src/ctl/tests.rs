@@ -488,6 +488,7 @@ fn status_has_sections() {
         queue_count: 3,
         message_log_failure: Some("log-1: Input/output error".to_owned()),
         disk_free_bytes: Some(1_500_000),
+        message_log_damages: vec!["segment-1 at byte 64: a message is damaged".to_owned()],
         ..Status::default()
     };
     let (_, output, ..) = run_with("-q status", "", Response::Status(Box::new(status.clone())));
@@ -498,6 +499,7 @@ fn status_has_sections() {
         "Queue count: 3",
         "Free disk space: 1.5 mb",
         "Message log failed: log-1: Input/output error",
+        "segment-1 at byte 64: a message is damaged",
         "Interface: [::], port: 5672, protocol: amqp",
     ] {
         assert!(output.lines().any(|l| l == line), "{line} in {output}");

@@ -55,7 +55,10 @@ impl Reply {
 
 impl TestApi {
     pub(crate) fn new() -> Self {
-        let node = Node::in_memory(Settings::default(), NOW_MS);
+        Self::over(Node::in_memory(Settings::default(), NOW_MS))
+    }
+
+    pub(crate) fn over(node: Arc<Node>) -> Self {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let host = Host {
             now_ms: Box::new(|| NOW_MS),

@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod beyond;
+mod damage;
 mod events;
 mod lists;
 mod messages;

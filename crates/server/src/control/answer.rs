@@ -125,6 +125,12 @@ impl Broker {
         found.ok_or_else(|| Failure::NoSuchVhost(name.to_owned()))
     }
 
+    fn damages(&self) -> Vec<String> {
+        let log = self.node.log.as_ref();
+        let damages = log.map(|log| log.damages()).unwrap_or_default();
+        damages.iter().map(ToString::to_string).collect()
+    }
+
     fn status(&self) -> Status {
         let vhosts = self.node.vhosts();
         let queues = vhosts
@@ -152,6 +158,7 @@ impl Broker {
             connection_count: self.node.connections.open_len() as u64,
             queue_count: queues.sum::<usize>() as u64,
             virtual_host_count: vhosts.len() as u64,
+            message_log_damages: self.damages(),
         }
     }
 }

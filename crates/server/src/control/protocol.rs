@@ -293,6 +293,8 @@ pub struct Status {
     pub queue_count: u64,
     /// Vhosts.
     pub virtual_host_count: u64,
+    /// What the message log has met of damage, in words.
+    pub message_log_damages: Vec<String>,
 }
 
 /// A socket that takes clients.
