@@ -1,6 +1,7 @@
 //! Policies and operator policies.
 
-use metadata::policy::{Policy, PolicyKind};
+use metadata::policy::Policy;
+use metadata::policy::PolicyKind::{self, Operator, User};
 use metadata::topology::Name;
 use serde_json::{Map, Value};
 
@@ -22,47 +23,72 @@ const POLICY: &[Field] = &[
 pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/policies",
-        &[list(Management, list_policies, "List policies")],
+        &[list(
+            Management,
+            |call| all(call, User, None),
+            "List policies",
+        )],
     ),
     route(
         "/api/policies/{vhost}",
         &[list(
             Vhost,
-            list_policies_in_vhost,
+            |call| in_vhost(call, User),
             "List policies of a vhost",
         )],
     ),
     route(
         "/api/policies/{vhost}/{name}",
         &[
-            get(VhostPolicymaker, show_policy, "Show a policy"),
-            put(VhostPolicymaker, put_policy, "Add or change a policy").taking(POLICY),
-            delete(VhostPolicymaker, delete_policy, "Delete a policy"),
+            get(VhostPolicymaker, |call| show(call, User), "Show a policy"),
+            put(
+                VhostPolicymaker,
+                |call| set(call, User),
+                "Add or change a policy",
+            )
+            .taking(POLICY),
+            delete(
+                VhostPolicymaker,
+                |call| clear(call, User),
+                "Delete a policy",
+            ),
         ],
     ),
     route(
         "/api/operator-policies",
-        &[list(Management, list_operator, "List operator policies")],
+        &[list(
+            Management,
+            |call| all(call, Operator, None),
+            "List operator policies",
+        )],
     ),
     route(
         "/api/operator-policies/{vhost}",
         &[list(
             Vhost,
-            list_operator_in_vhost,
+            |call| in_vhost(call, Operator),
             "List operator policies of a vhost",
         )],
     ),
     route(
         "/api/operator-policies/{vhost}/{name}",
         &[
-            get(Vhost, show_operator, "Show an operator policy"),
+            get(
+                Vhost,
+                |call| show(call, Operator),
+                "Show an operator policy",
+            ),
             put(
                 Administrator,
-                put_operator,
+                |call| set(call, Operator),
                 "Add or change an operator policy",
             )
             .taking(POLICY),
-            delete(Administrator, delete_operator, "Delete an operator policy"),
+            delete(
+                Administrator,
+                |call| clear(call, Operator),
+                "Delete an operator policy",
+            ),
         ],
     ),
     route(
@@ -135,53 +161,13 @@ fn clear(call: &Call<'_>, kind: PolicyKind) -> Result<Answer, Failure> {
     Ok(Answer::done().when(ticket))
 }
 
-fn list_policies(call: &Call<'_>) -> Result<Answer, Failure> {
-    all(call, PolicyKind::User, None)
-}
-
-fn list_policies_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
-    in_vhost(call, PolicyKind::User)
-}
-
-fn show_policy(call: &Call<'_>) -> Result<Answer, Failure> {
-    show(call, PolicyKind::User)
-}
-
-fn put_policy(call: &Call<'_>) -> Result<Answer, Failure> {
-    set(call, PolicyKind::User)
-}
-
-fn delete_policy(call: &Call<'_>) -> Result<Answer, Failure> {
-    clear(call, PolicyKind::User)
-}
-
-fn list_operator(call: &Call<'_>) -> Result<Answer, Failure> {
-    all(call, PolicyKind::Operator, None)
-}
-
-fn list_operator_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
-    in_vhost(call, PolicyKind::Operator)
-}
-
-fn show_operator(call: &Call<'_>) -> Result<Answer, Failure> {
-    show(call, PolicyKind::Operator)
-}
-
-fn put_operator(call: &Call<'_>) -> Result<Answer, Failure> {
-    set(call, PolicyKind::Operator)
-}
-
-fn delete_operator(call: &Call<'_>) -> Result<Answer, Failure> {
-    clear(call, PolicyKind::Operator)
-}
-
 /// What a policy would be for, whichever policy applies there: not in RabbitMQ.
 fn matches(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
     if !call.sees_vhost(&vhost.name) {
         return Err(Failure::not_found("Not Found"));
     }
-    let policy = vhost.policy(PolicyKind::User, call.param("name"));
+    let policy = vhost.policy(User, call.param("name"));
     let policy = policy.ok_or_else(Failure::no_object)?;
     let (queues, exchanges) = vhost.read(|topology| {
         let exchanges = topology.router.exchanges();
