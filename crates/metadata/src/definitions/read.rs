@@ -459,14 +459,19 @@ impl Reader {
             arguments: item.arguments()?,
         };
         if is_predeclared(&spec.name) {
-            self.warn(format!(
-                "{}: a name of the broker's own was passed over",
-                item.what
-            ));
-            return Ok(());
+            return self.pass_over(item);
         }
         let vhost = self.vhost_of(item)?;
         self.out.exchanges.push((vhost, spec));
+        Ok(())
+    }
+
+    /// Does nothing with what the broker has by itself.
+    fn pass_over(&mut self, item: &Item<'_>) -> Read<()> {
+        self.warn(format!(
+            "{}: a name of the broker's own was passed over",
+            item.what
+        ));
         Ok(())
     }
 
@@ -493,11 +498,7 @@ impl Reader {
             arguments: item.arguments()?,
         };
         if spec.name.is_empty() || spec.name.starts_with("amq.") {
-            self.warn(format!(
-                "{}: a name of the broker's own was passed over",
-                item.what
-            ));
-            return Ok(());
+            return self.pass_over(item);
         }
         let vhost = self.vhost_of(item)?;
         self.out.queues.push((vhost, spec));
