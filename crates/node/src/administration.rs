@@ -284,19 +284,9 @@ impl Node {
         name: &str,
         value: Value,
     ) -> Result<Ticket, Denied> {
-        let found = self.known_vhost(vhost)?;
-        let ticket = found.change_limits(|limits| {
+        self.change_vhost_limits(act, vhost, |limits| {
             limits.insert(name.to_owned(), value);
-        })?;
-        let limits = found.limits_as_set().into();
-        self.tell(
-            act,
-            "vhost_limits_set",
-            Some(vhost),
-            VHOST_LIMITS_NAME,
-            &limits,
-        );
-        Ok(ticket)
+        })
     }
 
     /// Takes one limit of a vhost away; one that is not set is fine.
@@ -309,10 +299,19 @@ impl Node {
         vhost: &str,
         name: &str,
     ) -> Result<Ticket, Denied> {
-        let found = self.known_vhost(vhost)?;
-        let ticket = found.change_limits(|limits| {
+        self.change_vhost_limits(act, vhost, |limits| {
             limits.remove(name);
-        })?;
+        })
+    }
+
+    fn change_vhost_limits(
+        &self,
+        act: Act<'_>,
+        vhost: &str,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<Ticket, Denied> {
+        let found = self.known_vhost(vhost)?;
+        let ticket = found.change_limits(change)?;
         let limits = found.limits_as_set().into();
         self.tell(
             act,
