@@ -12,61 +12,17 @@ pub(super) const DATA_DIR_DEFAULT: &str = "./leveret-data";
 /// Options that every verb takes. Those that only mean something in an Erlang cluster are accepted, so that
 /// scripts need not change, and ignored.
 pub(crate) const GLOBAL: &[Switch] = &[
-    Switch {
-        name: "vhost",
-        short: Some('p'),
-        takes_value: true,
-    },
-    Switch {
-        name: "quiet",
-        short: Some('q'),
-        takes_value: false,
-    },
-    Switch {
-        name: "silent",
-        short: Some('s'),
-        takes_value: false,
-    },
-    Switch {
-        name: "formatter",
-        short: None,
-        takes_value: true,
-    },
-    Switch {
-        name: "table-headers",
-        short: None,
-        takes_value: false,
-    },
-    Switch {
-        name: "data-dir",
-        short: None,
-        takes_value: true,
-    },
-    Switch {
-        name: "timeout",
-        short: Some('t'),
-        takes_value: true,
-    },
-    Switch {
-        name: "help",
-        short: Some('?'),
-        takes_value: false,
-    },
-    Switch {
-        name: "dry-run",
-        short: None,
-        takes_value: false,
-    },
-    Switch {
-        name: "node",
-        short: Some('n'),
-        takes_value: true,
-    },
-    Switch {
-        name: "longnames",
-        short: Some('l'),
-        takes_value: false,
-    },
+    Switch::value("vhost").short('p'),
+    Switch::flag("quiet").short('q'),
+    Switch::flag("silent").short('s'),
+    Switch::value("formatter"),
+    Switch::flag("table-headers"),
+    Switch::value("data-dir"),
+    Switch::value("timeout").short('t'),
+    Switch::flag("help").short('?'),
+    Switch::flag("dry-run"),
+    Switch::value("node").short('n'),
+    Switch::flag("longnames").short('l'),
 ];
 
 /// How a list is printed.

@@ -9,16 +9,8 @@ use super::{Act, PLAIN, Switch, Verb};
 use crate::ctl::line::Line;
 use crate::ctl::{Refusal, exit};
 
-const FORMAT: Switch = Switch {
-    name: "format",
-    short: None,
-    takes_value: true,
-};
-const SKIP_IF_UNCHANGED: Switch = Switch {
-    name: "skip-if-unchanged",
-    short: None,
-    takes_value: false,
-};
+const FORMAT: Switch = Switch::value("format");
+const SKIP_IF_UNCHANGED: Switch = Switch::flag("skip-if-unchanged");
 
 pub(super) const VERBS: &[Verb] = &[
     Verb {

@@ -41,6 +41,12 @@ fn broker(line: &Line) -> String {
     format!("the broker at {}", line.data_dir.display())
 }
 
+/// `which`: what the argument says of the listener.
+fn asking_for_listener(line: &Line, which: &str) -> String {
+    let (broker, argument) = (broker(line), line.argument(0));
+    format!("Asking {broker} if there's an active listener {which} {argument} ...")
+}
+
 pub(super) const VERBS: &[Verb] = &[
     check(
         "check_running",
@@ -108,13 +114,7 @@ pub(super) const VERBS: &[Verb] = &[
         },
         ..check(
             "check_port_listener",
-            |line| {
-                let port = line.argument(0);
-                format!(
-                    "Asking {} if there's an active listener on port {port} ...",
-                    broker(line)
-                )
-            },
+            |line| asking_for_listener(line, "on port"),
             |line, response| of(line, response, port_listener),
         )
     },
@@ -123,23 +123,13 @@ pub(super) const VERBS: &[Verb] = &[
         arguments: (1, 1),
         ..check(
             "check_protocol_listener",
-            |line| {
-                let protocol = line.argument(0);
-                format!(
-                    "Asking {} if there's an active listener for protocol {protocol} ...",
-                    broker(line)
-                )
-            },
+            |line| asking_for_listener(line, "for protocol"),
             |line, response| of(line, response, protocol_listener),
         )
     },
     Verb {
         usage: "[--address <address>]",
-        switches: &[Switch {
-            name: "address",
-            short: None,
-            takes_value: true,
-        }],
+        switches: &[Switch::value("address")],
         ..check(
             "check_port_connectivity",
             |line| {

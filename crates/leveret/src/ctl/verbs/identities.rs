@@ -11,11 +11,7 @@ pub(super) const VERBS: &[Verb] = &[
         name: "add_user",
         usage: "<username> [<password>] [<password_hash> --pre-hashed-password]",
         arguments: (1, 2),
-        switches: &[Switch {
-            name: "pre-hashed-password",
-            short: None,
-            takes_value: false,
-        }],
+        switches: &[Switch::flag("pre-hashed-password")],
         password_at: Some(1),
         check: check_add_user,
         banner: |line| format!("Adding user \"{}\" ...", line.argument(0)),
@@ -169,11 +165,7 @@ pub(super) const VERBS: &[Verb] = &[
         name: "hash_password",
         usage: "<cleartext_password> [--hashing-algorithm <algorithm>]",
         arguments: (0, 1),
-        switches: &[Switch {
-            name: "hashing-algorithm",
-            short: None,
-            takes_value: true,
-        }],
+        switches: &[Switch::value("hashing-algorithm")],
         password_at: Some(0),
         check: |line| match (line.arguments.first().map(String::as_str), algorithm(line)) {
             (Some(""), _) => Err("password cannot be an empty string".to_owned()),

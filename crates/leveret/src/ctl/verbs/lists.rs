@@ -225,21 +225,9 @@ pub(super) const VERBS: &[Verb] = &[
         arguments: ANY,
         // One node has all queues, and all of them are up.
         switches: &[
-            Switch {
-                name: "online",
-                short: None,
-                takes_value: false,
-            },
-            Switch {
-                name: "offline",
-                short: None,
-                takes_value: false,
-            },
-            Switch {
-                name: "local",
-                short: None,
-                takes_value: false,
-            },
+            Switch::flag("online"),
+            Switch::flag("offline"),
+            Switch::flag("local"),
         ],
         columns: of(QUEUES, &["name", "messages"]),
         banner: |line| {

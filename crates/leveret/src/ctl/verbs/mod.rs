@@ -21,6 +21,33 @@ pub(crate) struct Switch {
     pub(crate) takes_value: bool,
 }
 
+impl Switch {
+    /// One that is there or not.
+    pub(crate) const fn flag(name: &'static str) -> Self {
+        Switch {
+            name,
+            short: None,
+            takes_value: false,
+        }
+    }
+
+    /// One with a value behind it.
+    pub(crate) const fn value(name: &'static str) -> Self {
+        Switch {
+            takes_value: true,
+            ..Switch::flag(name)
+        }
+    }
+
+    /// It may be written as this letter.
+    pub(crate) const fn short(self, letter: char) -> Self {
+        Switch {
+            short: Some(letter),
+            ..self
+        }
+    }
+}
+
 /// The columns of a list.
 #[derive(Debug)]
 pub(super) struct Columns {

@@ -14,26 +14,10 @@ const POLICIES: &[&str] = &[
     "definition",
     "priority",
 ];
-const PRIORITY: Switch = Switch {
-    name: "priority",
-    short: None,
-    takes_value: true,
-};
-const APPLY_TO: Switch = Switch {
-    name: "apply-to",
-    short: None,
-    takes_value: true,
-};
-const GLOBAL: Switch = Switch {
-    name: "global",
-    short: None,
-    takes_value: false,
-};
-const USER: Switch = Switch {
-    name: "user",
-    short: None,
-    takes_value: true,
-};
+const PRIORITY: Switch = Switch::value("priority");
+const APPLY_TO: Switch = Switch::value("apply-to");
+const GLOBAL: Switch = Switch::flag("global");
+const USER: Switch = Switch::value("user");
 
 pub(super) const VERBS: &[Verb] = &[
     Verb {
@@ -312,21 +296,9 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "<vhost> [--description <description>] [--tags \"<tag1>,<tag2>,<...>\"] [--default-queue-type <quorum|classic|stream>]",
         arguments: (1, 1),
         switches: &[
-            Switch {
-                name: "description",
-                short: None,
-                takes_value: true,
-            },
-            Switch {
-                name: "tags",
-                short: None,
-                takes_value: true,
-            },
-            Switch {
-                name: "default-queue-type",
-                short: None,
-                takes_value: true,
-            },
+            Switch::value("description"),
+            Switch::value("tags"),
+            Switch::value("default-queue-type"),
         ],
         banner: |line| format!("Updating metadata of vhost \"{}\" ...", line.argument(0)),
         act: Act::Ask(|line| {

@@ -13,21 +13,9 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "<vhost> [--description <description> --tags \"<tag1>,<tag2>,<...>\" --default-queue-type <quorum|classic|stream>]",
         arguments: (1, 1),
         switches: &[
-            Switch {
-                name: "description",
-                short: Some('d'),
-                takes_value: true,
-            },
-            Switch {
-                name: "tags",
-                short: None,
-                takes_value: true,
-            },
-            Switch {
-                name: "default-queue-type",
-                short: None,
-                takes_value: true,
-            },
+            Switch::value("description").short('d'),
+            Switch::value("tags"),
+            Switch::value("default-queue-type"),
         ],
         check: check_queue_type,
         banner: |line| format!("Adding vhost \"{}\" ...", line.argument(0)),
@@ -77,21 +65,9 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "[--vhost <vhost>] <queue_name> [--if-empty|-e] [--if-unused|-u] [--force]",
         arguments: (1, 1),
         switches: &[
-            Switch {
-                name: "if-empty",
-                short: Some('e'),
-                takes_value: false,
-            },
-            Switch {
-                name: "if-unused",
-                short: Some('u'),
-                takes_value: false,
-            },
-            Switch {
-                name: "force",
-                short: None,
-                takes_value: false,
-            },
+            Switch::flag("if-empty").short('e'),
+            Switch::flag("if-unused").short('u'),
+            Switch::flag("force"),
         ],
         check: |line| match line.argument(0).as_str() {
             "" => Err("queue name cannot be an empty string".to_owned()),
@@ -126,21 +102,9 @@ pub(super) const VERBS: &[Verb] = &[
         usage: "[--vhost <vhost> --limit <limit>] [--global] <explanation>",
         arguments: (1, 1),
         switches: &[
-            Switch {
-                name: "global",
-                short: None,
-                takes_value: false,
-            },
-            Switch {
-                name: "limit",
-                short: None,
-                takes_value: true,
-            },
-            Switch {
-                name: "per-connection-delay",
-                short: None,
-                takes_value: true,
-            },
+            Switch::flag("global"),
+            Switch::value("limit"),
+            Switch::value("per-connection-delay"),
         ],
         check: |line| match limit(line) {
             Some(_) => Ok(()),
