@@ -88,6 +88,38 @@ fn a_confirm_waits_for_the_disk_and_nothing_else_does() {
     );
 }
 
+/// The connection noted the first batch twice, and nothing woke it for the second.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the log must be in the middle of writing, and that is another thread's work"
+)]
+fn a_batch_that_comes_while_another_waits_for_the_log_is_confirmed_too() {
+    let disk = disk();
+    let world = world(&disk);
+    let mut client = confirming(&world, &["q"]);
+    client.ask("[1] basic.publish - q a delivery_mode=2", &[]);
+    // The second is published while the log is in the middle of writing the first.
+    let (begins, begun) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    disk.on_operation(Some(Box::new(move |_| {
+        // Nobody is there to be told, or to wait for, but in the first operation.
+        let _ = begins.send(());
+        let _ = may_go_on.recv();
+    })));
+    let log = Arc::clone(world.log());
+    std::thread::scope(|scope| {
+        scope.spawn(move || log.step());
+        begun.recv().expect("the log writes");
+        client.ask("[1] basic.publish - q b delivery_mode=2", &[]);
+        drop(go_on);
+    });
+    disk.on_operation(None);
+    client.expect(&["[1] basic.ack 1"]);
+    world.sync();
+    client.expect(&["[1] basic.ack 2"]);
+}
+
 #[test]
 fn one_group_commit_confirms_all_that_came_meanwhile() {
     let disk = disk();
