@@ -80,6 +80,10 @@ pub(super) async fn run(kind: Kind, mut options: LoadOptions) -> Result<(Target,
 }
 
 async fn measure(options: &LoadOptions, plan: &Plan, workers: &Workers) -> Result<Phase> {
+    // What is counted to the last message is counted from the first: queues that exist may have some waiting.
+    let counting = options
+        .count
+        .map(|_| Sampler::start("run", workers, &options.target));
     let mut crew = Crew::new(options, plan, workers);
     crew.hire_consumers(Subscribe::AtOnce).await?;
     crew.hire_publishers().await?;
@@ -92,7 +96,7 @@ async fn measure(options: &LoadOptions, plan: &Plan, workers: &Workers) -> Resul
         )
         .await?;
     }
-    let mut sampler = Sampler::start("run", workers, &options.target);
+    let mut sampler = counting.unwrap_or_else(|| Sampler::start("run", workers, &options.target));
     let elapsed = match options.count {
         None => {
             run_for(&mut crew, options.duration, &mut sampler).await?;
