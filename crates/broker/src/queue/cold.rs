@@ -30,9 +30,9 @@ const HEAD_LOW_PART: u64 = 8;
 /// beside their bodies, it stays below the whole: what was just read is not given up at once.
 const PAGE_PART: u64 = 4;
 /// What a queue without consumers asks for: enough to know the next deadline and to answer a get.
-const IDLE_MESSAGES: u64 = 64;
+const IDLE_MESSAGES: u64 = 8;
 /// The same in bytes.
-const IDLE_BYTES: u64 = 64 * 1024;
+const IDLE_BYTES: u64 = 16 * 1024;
 /// What a message takes in memory beside its body: entry, address, properties.
 pub const RESIDENT_OVERHEAD_BYTES: u64 = 192;
 

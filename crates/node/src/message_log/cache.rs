@@ -10,7 +10,7 @@ const QUEUE_BYTES_MAX: u64 = 8 << 20;
 /// The same, of a queue with consumers, while all queues together have too much.
 const SERVED_BYTES_PRESSED: u64 = 512 << 10;
 /// The same of any other queue, and of all while the whole budget is used. Others keep nothing then.
-const QUEUE_BYTES_PRESSED: u64 = 64 << 10;
+const QUEUE_BYTES_PRESSED: u64 = 32 << 10;
 /// What all queues together may have of messages before each keeps less, unless the budget is smaller.
 const EASE_BYTES_MAX: u64 = 48 << 20;
 /// A queue's change is added to the sum when it is this large: not with every message.
