@@ -504,7 +504,7 @@ impl Connection {
             Phase::Open(session) => !session.unconfirmed.is_empty(),
             _ => false,
         };
-        if !unconfirmed && self.output.awaited().is_none() {
+        if !unconfirmed && !self.output.has_barriers() {
             return;
         }
         // Looked at once: what is not durable yet by this is waited for, and all else is said. Between two looks it
@@ -519,7 +519,7 @@ impl Connection {
             session.answer_confirms(turn, durable);
             unconfirmed = session.unconfirmed.front().map(|(promise, _)| *promise);
         }
-        let wanted = [self.output.awaited(), unconfirmed];
+        let wanted = [self.output.awaited(durable), unconfirmed];
         let promises = wanted.iter().flatten();
         let tickets = promises.clone().map(|promise| promise.ticket);
         let ticket = tickets.filter(|ticket| *ticket > durable.ticket).min();
@@ -579,11 +579,10 @@ impl Connection {
         self.note_hold_up(now_ms);
     }
 
-    /// Why output that is held back will never go, if so. What may go now is let go first.
+    /// Why output that is held back will never go, if so.
     fn broken_promise(&mut self) -> Option<String> {
         let durable = durable(&self.node);
-        let _ = self.output.writable(durable);
-        let awaited = self.output.awaited()?;
+        let awaited = self.output.awaited(durable)?;
         if awaited.ticket > durable.ticket
             && let Some(failure) = self.node.catalog.failure()
         {

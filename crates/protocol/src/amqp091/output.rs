@@ -157,8 +157,14 @@ impl Output {
         }
     }
 
-    /// The first promise waited for.
-    pub fn awaited(&self) -> Option<Promise> {
+    /// Whether something may be held back.
+    pub fn has_barriers(&self) -> bool {
+        !self.barriers.is_empty()
+    }
+
+    /// The first promise that is not kept although everything up to `durable` is on disk: what is behind it waits.
+    pub fn awaited(&mut self, durable: Promise) -> Option<Promise> {
+        self.free_end(durable);
         self.barriers.front().map(|(_, promise)| *promise)
     }
 

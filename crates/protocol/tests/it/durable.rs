@@ -1,7 +1,7 @@
 //! Persistent messages: what is said before they are on disk, what after, and what when they never will be.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use broker::message::LogPosition;
 use broker::queue::Incoming;
@@ -348,42 +348,38 @@ fn who_is_too_fast_for_the_log_is_not_read_from() {
     );
 }
 
-/// Between two looks at the log a batch may become durable: then nobody is woken for it, and it must have been said.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a node's log commits in a thread of its own, and that is what is tried"
-)]
+/// Commits the log when it is woken.
+struct Commits(Arc<MessageLog>);
+
+impl Wake for Commits {
+    fn wake(self: Arc<Self>) {
+        self.0.step();
+    }
+}
+
+/// The first of two answers is durable before the connection comes to ask for a wake-up, and the second is not: it asked
+/// for none, and the second answer never came.
 #[test]
-fn no_confirm_is_forgotten_whenever_the_log_commits() {
-    const PUBLISHES: usize = 500;
-    const TURNS_MAX: usize = 500_000;
+fn an_answer_is_not_forgotten_when_the_one_before_it_is_durable_at_once() {
     let disk = disk();
     let world = world(&disk);
-    let log = Arc::clone(world.log());
-    let done = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&done);
-    let committing = std::thread::spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            // At once when something is appended: that is while its connection is still at work on it.
-            if log.durable() < log.last_position() {
-                log.step();
-            } else {
-                std::thread::yield_now();
-            }
-        }
-    });
-    let mut client = confirming(&world, &["q"]);
-    for number in 1..=PUBLISHES {
-        client.say_only("[1] basic.publish - q m delivery_mode=2");
-        let mut turns = 0;
-        while client.forget() == 0 {
-            if !client.turn() {
-                std::thread::yield_now();
-            }
-            turns += 1;
-            assert!(turns < TURNS_MAX, "publish {number} is not confirmed");
-        }
-    }
-    done.store(true, Ordering::Relaxed);
-    committing.join().expect("it commits");
+    let mut consumer = world.client();
+    consumer.say("[1] queue.declare q durable\n[1] basic.consume q c no-ack");
+    consumer.hear();
+    let mut client = confirming(&world, &["r"]);
+    client.open(2);
+    client.ask("[2] tx.select", &["[2] tx.select-ok"]);
+    // The log commits when the second message comes to the consumer, before it is told of that message.
+    let waker = Waker::from(Arc::new(Commits(Arc::clone(world.log()))));
+    let waits = consumer
+        .connection
+        .poll_wake(&mut Context::from_waker(&waker));
+    assert!(waits.is_pending());
+    client.say(
+        "[2] basic.publish - r m delivery_mode=2\n[2] tx.commit\n\
+         [2] basic.publish - q m delivery_mode=2\n[2] tx.commit",
+    );
+    client.expect(&["[2] tx.commit-ok"]);
+    world.sync();
+    client.expect(&["[2] tx.commit-ok"]);
 }

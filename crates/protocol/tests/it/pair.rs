@@ -161,6 +161,7 @@ impl World {
             input: Vec::new(),
             output: Vec::new(),
             reads: true,
+            writes_on: true,
             room: usize::MAX,
             frame_max: 131_072,
         }
@@ -258,6 +259,8 @@ pub(crate) struct Client<'w> {
     reads: bool,
     /// How much of it the socket takes at once.
     room: usize,
+    /// Whether the socket is to be written to although nobody woke the connection: it took something the last time.
+    writes_on: bool,
     frame_max: u32,
 }
 
@@ -328,12 +331,14 @@ impl Client<'_> {
     /// The client stops taking what the broker writes, or goes on.
     pub(crate) fn set_reads(&mut self, reads: bool) {
         self.reads = reads;
+        self.writes_on = true;
         self.pump();
     }
 
     /// The socket takes this much at once.
     pub(crate) fn set_room(&mut self, room: usize) {
         self.room = room;
+        self.writes_on = true;
     }
 
     /// Input that the broker did not want to read.
@@ -366,7 +371,8 @@ impl Client<'_> {
             self.input.drain(..used);
             moved |= used > 0;
         }
-        if self.reads {
+        // Who forgets to ask for a wake-up is found out: nothing is written by chance.
+        if self.reads && (moved || std::mem::take(&mut self.writes_on)) {
             // By pieces and as a whole in turn, as sockets of both kinds would take it.
             let writable = match self.output.len() % 2 {
                 0 => self.connection.writable().to_vec(),
@@ -384,6 +390,7 @@ impl Client<'_> {
                 self.output.extend_from_slice(&writable[..count]);
                 self.connection.advance(now_ms, count);
                 self.connection.deliver(now_ms);
+                self.writes_on = true;
                 moved = true;
             }
         }

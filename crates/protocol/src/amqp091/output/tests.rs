@@ -25,6 +25,20 @@ fn a_barrier_holds_back_what_follows() {
     assert!(output.is_empty());
 }
 
+/// The first of several may be kept before anybody asked what to wait for. Then the second is to be waited for.
+#[test]
+fn what_is_kept_already_is_not_waited_for() {
+    let mut output = Output::default();
+    for ticket in 1..=2 {
+        output.hold_until(Ticket(ticket));
+        append(&mut output, "held");
+    }
+    assert_eq!(output.awaited(Ticket(0).into()), Some(Ticket(1).into()));
+    assert_eq!(output.awaited(Ticket(1).into()), Some(Ticket(2).into()));
+    assert_eq!(output.awaited(Ticket(2).into()), None);
+    assert_eq!(output.writable(Ticket(2).into()), b"heldheld");
+}
+
 #[test]
 fn what_is_held_can_be_dropped() {
     let mut output = Output::default();
