@@ -84,16 +84,16 @@ fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// 1 KiB for one queue.
+const MESSAGE: Append<'_> = Append {
+    owners: &[OwnerEntry::plain(OwnerId(1))],
+    transient: false,
+    weight: 1024,
+    payload: &[&[7; 1024]],
+};
+
 fn cpu(release_each: bool) {
     let (log, _) = Log::open(Arc::new(NoDisk), Options::default()).expect("it takes everything");
-    let payload = [7; 1024];
-    let owners = [OwnerEntry::plain(OwnerId(1))];
-    let message = Append {
-        owners: &owners,
-        transient: false,
-        weight: 1024,
-        payload: &[&payload],
-    };
     let (mut push_ns, mut release_ns) = (0, 0);
     let mut positions: Vec<LogPosition> = Vec::with_capacity(BATCH);
     for _ in 0..RECORDS / BATCH {
@@ -101,7 +101,7 @@ fn cpu(release_each: bool) {
         let start = cpu_ns();
         let mut batch = log.batch();
         for _ in 0..BATCH {
-            positions.push(batch.push(&message).expect("there is room"));
+            positions.push(batch.push(&MESSAGE).expect("there is room"));
         }
         drop(batch);
         push_ns += cpu_ns() - start;
@@ -137,14 +137,6 @@ fn throughput(directory: &Path, batch_records: usize) {
     let directory = directory.join(format!("append-{batch_records}"));
     let disk = Arc::new(RealDisk::open(&directory).expect("the directory can be used"));
     let (log, _) = Log::open(disk, Options::default()).expect("it opens");
-    let payload = [7; 1024];
-    let owners = [OwnerEntry::plain(OwnerId(1))];
-    let message = Append {
-        owners: &owners,
-        transient: false,
-        weight: 1024,
-        payload: &[&payload],
-    };
     let commits = (200_000 / batch_records).min(5_000);
     let start = Instant::now();
     let mut positions = Vec::new();
@@ -152,7 +144,7 @@ fn throughput(directory: &Path, batch_records: usize) {
         positions.clear();
         let mut batch = log.batch();
         for _ in 0..batch_records {
-            positions.push(batch.push(&message).expect("there is room"));
+            positions.push(batch.push(&MESSAGE).expect("there is room"));
         }
         batch.release(OwnerId(1), &positions);
         drop(batch);

@@ -26,7 +26,7 @@ pub struct OwnerEntry {
 
 impl OwnerEntry {
     /// An owner and nothing to say of it: eight bytes in the log.
-    pub fn plain(owner: OwnerId) -> Self {
+    pub const fn plain(owner: OwnerId) -> Self {
         OwnerEntry {
             owner,
             expires_ms: 0,

@@ -18,7 +18,18 @@ fn world() -> World {
     world
 }
 
-/// Publishes so many messages of 2 KB to `q`, each with its number in a property.
+/// A client with a durable queue `q` that holds so many messages of 2 KB, each with its number in a property.
+fn filled<'w>(world: &'w World, count: u32, properties: &str) -> Client<'w> {
+    let mut client = world.client();
+    client.ask(
+        "[1] queue.declare q durable",
+        &["[1] queue.declare-ok q 0 0"],
+    );
+    fill(world, &mut client, 0..count, properties);
+    client
+}
+
+/// Publishes such messages with these numbers to `q`.
 fn fill(world: &World, client: &mut Client<'_>, numbers: std::ops::Range<u32>, properties: &str) {
     for number in numbers {
         client.say(&format!(
@@ -47,12 +58,7 @@ fn paged(world: &World) -> bool {
 fn a_long_queue_is_delivered_in_its_order() {
     for properties in ["delivery_mode=2", ""] {
         let world = world();
-        let mut client = world.client();
-        client.ask(
-            "[1] queue.declare q durable",
-            &["[1] queue.declare-ok q 0 0"],
-        );
-        fill(&world, &mut client, 0..300, properties);
+        filled(&world, 300, properties);
         assert!(paged(&world));
         assert!(world.log().cache().used_bytes() < 250_000, "{properties}");
         assert_eq!(world.counts("q"), "300/0/0");
@@ -74,12 +80,7 @@ fn a_long_queue_is_delivered_in_its_order() {
 #[test]
 fn a_get_waits_for_a_message_that_is_not_in_memory() {
     let world = world();
-    let mut client = world.client();
-    client.ask(
-        "[1] queue.declare q durable",
-        &["[1] queue.declare-ok q 0 0"],
-    );
-    fill(&world, &mut client, 0..200, "delivery_mode=2");
+    let mut client = filled(&world, 200, "delivery_mode=2");
     let mut got = Vec::new();
     let mut waited = 0;
     for _ in 0..200 {
@@ -105,12 +106,7 @@ fn a_get_waits_for_a_message_that_is_not_in_memory() {
 #[test]
 fn a_purge_takes_what_is_only_on_disk() {
     let world = world();
-    let mut client = world.client();
-    client.ask(
-        "[1] queue.declare q durable",
-        &["[1] queue.declare-ok q 0 0"],
-    );
-    fill(&world, &mut client, 0..200, "delivery_mode=2");
+    let mut client = filled(&world, 200, "delivery_mode=2");
     client.say("[1] basic.get q");
     world.read_pages();
     assert_eq!(client.bodies().len(), 1);
