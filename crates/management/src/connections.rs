@@ -47,10 +47,12 @@ pub(crate) const ROUTES: &[Route] = &[
 
 const PROTOCOL: &str = "AMQP 0-9-1";
 
-/// RabbitMQ's word for a connection under an alarm: `blocking` until it publishes, then `blocked`.
+/// RabbitMQ's word for a connection: under an alarm `blocking` until it publishes, then `blocked`; `flow` while it waits
+/// for consumers.
 fn state(call: &Call<'_>, entry: &ConnectionEntry) -> &'static str {
     let alarm = call.api.node.alarms.any();
     match (alarm, entry.blocked.load(Ordering::Relaxed)) {
+        (false, _) if entry.in_flow.load(Ordering::Relaxed) => "flow",
         (false, _) => "running",
         (true, false) => "blocking",
         (true, true) => "blocked",

@@ -72,6 +72,8 @@ pub struct ConnectionEntry {
     pub tls: Option<Arc<TlsFacts>>,
     /// Whether an alarm keeps it from being read: set and cleared by the connection itself.
     pub blocked: AtomicBool,
+    /// Whether it waits for a queue's consumers: see [`crate::flow`]. Set and cleared by itself.
+    pub in_flow: AtomicBool,
     /// What went over its socket.
     pub traffic: Traffic,
     /// Its channels.

@@ -21,6 +21,7 @@ pub mod counters;
 pub mod dead_letters;
 pub mod definitions;
 pub mod events;
+pub mod flow;
 pub mod identities;
 mod links;
 pub mod mailbox;

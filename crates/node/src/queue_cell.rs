@@ -25,6 +25,7 @@ use wire::amqp091::table::FieldTable;
 
 use crate::catalog::Ticket;
 use crate::connections::ConnectionId;
+use crate::flow::{Backlog, Flow};
 use crate::links::Links;
 use crate::mailbox::{Event, Mailbox};
 use crate::message_log::{MessageLog, PageOut, RecoveredOwner, Share, Spiller};
@@ -112,6 +113,7 @@ struct State {
     share: Share,
     /// Connections that wait for a message which is on its way into memory.
     getters: Vec<Arc<Mailbox>>,
+    flow: Flow,
     /// What is only in the log cannot be read.
     unreadable: bool,
 }
@@ -201,6 +203,7 @@ impl QueueCell {
             deleted: false,
             share: Share::default(),
             getters: Vec::new(),
+            flow: Flow::default(),
             unreadable: false,
         };
         let cell = Arc::new(QueueCell {
@@ -282,6 +285,7 @@ impl QueueCell {
         if let Some(log) = &self.log {
             self.mind_memory(log, now_ms, state);
         }
+        state.flow.follow(state.backlog());
         let aftermath = self.carry_out(state);
         (result, aftermath)
     }
@@ -353,33 +357,34 @@ impl QueueCell {
         batch: &mut Vec<Incoming>,
         rejected: &mut Vec<u32>,
     ) -> Aftermath {
-        let ((), aftermath) = self.run(now_ms, |state| {
-            let State {
-                queue,
-                effects,
-                links,
-                positions,
-                ..
-            } = state;
-            if state.deleted {
-                effects
-                    .released
-                    .extend(batch.drain(..).map(|incoming| incoming.position));
-                return;
-            }
-            if queue.may_refuse() {
-                positions.clear();
-                positions.extend(batch.iter().map(|incoming| incoming.position));
-            }
-            queue.publish(now_ms, batch.drain(..), links, effects);
-            // What was refused was appended for it, and is not its own.
-            let refused = effects.rejected.iter();
-            effects
-                .released
-                .extend(refused.filter_map(|index| positions.get(*index as usize)));
-            rejected.append(&mut effects.rejected);
-        });
+        let ((), aftermath) = self.run(now_ms, |state| state.take(now_ms, batch, rejected));
         aftermath
+    }
+
+    /// The same, and whether `publisher` is to wait for the consumers: see [`crate::flow`].
+    pub fn publish_from(
+        self: &Arc<Self>,
+        now_ms: u64,
+        batch: &mut Vec<Incoming>,
+        rejected: &mut Vec<u32>,
+        publisher: Option<&Arc<Mailbox>>,
+    ) -> (bool, Aftermath) {
+        self.run(now_ms, |state| {
+            state.take(now_ms, batch, rejected);
+            publisher.is_some_and(|publisher| {
+                !state.deleted && state.flow.holds(state.backlog(), publisher)
+            })
+        })
+    }
+
+    /// Whether this publisher is to wait still.
+    pub fn holds_up(&self, publisher: &Arc<Mailbox>) -> bool {
+        self.state.lock().flow.is_waiting(publisher)
+    }
+
+    /// A publisher has waited for as long as it may.
+    pub fn waited_in_vain(&self) {
+        self.state.lock().flow.give_up();
     }
 
     /// Takes back what it held before a restart: it stays in the log until it is wanted.
@@ -633,6 +638,7 @@ impl QueueCell {
             links,
             share,
             getters,
+            flow,
             ..
         } = &mut *state;
         let paged = queue.is_paged();
@@ -645,6 +651,7 @@ impl QueueCell {
         }
         effects.clear();
         getters.drain(..).for_each(|mailbox| mailbox.wake());
+        flow.let_go();
         links.cancel_all();
         Some(Ok(counts.ready))
     }
@@ -713,6 +720,42 @@ pub enum ConsumeRefusal {
 }
 
 impl State {
+    /// Takes a batch. What the queue refuses is in `rejected`, by index.
+    fn take(&mut self, now_ms: u64, batch: &mut Vec<Incoming>, rejected: &mut Vec<u32>) {
+        let State {
+            queue,
+            effects,
+            links,
+            positions,
+            ..
+        } = self;
+        if self.deleted {
+            effects
+                .released
+                .extend(batch.drain(..).map(|incoming| incoming.position));
+            return;
+        }
+        if queue.may_refuse() {
+            positions.clear();
+            positions.extend(batch.iter().map(|incoming| incoming.position));
+        }
+        queue.publish(now_ms, batch.drain(..), links, effects);
+        // What was refused was appended for it, and is not its own.
+        let refused = effects.rejected.iter();
+        effects
+            .released
+            .extend(refused.filter_map(|index| positions.get(*index as usize)));
+        rejected.append(&mut effects.rejected);
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog {
+            ready: self.queue.ready_len(),
+            ready_bytes: self.queue.ready_bytes(),
+            is_consumed: 0 < self.queue.consumer_len(),
+        }
+    }
+
     fn counts(&self) -> QueueCounts {
         QueueCounts {
             ready: self.queue.ready_len(),

@@ -188,7 +188,8 @@ impl Connection {
     }
 
     fn waits(&self) -> bool {
-        matches!(&self.phase, Phase::Open(session) if session.waits_for_room || session.waits_for_page)
+        matches!(&self.phase, Phase::Open(session)
+            if session.waits_for_room || session.waits_for_page || session.flow.is_some())
     }
 
     fn is_delaying(&self) -> bool {
@@ -556,6 +557,7 @@ impl Connection {
                 output: &mut self.output,
             };
             session.waits_for_page = false;
+            session.handle_flow(now_ms);
             if session.waits_for_room {
                 session.handle_room(turn);
             }
@@ -664,7 +666,8 @@ impl Connection {
                 let heartbeat = self.heartbeat.next_ms(!self.wants_input());
                 let expiry = session.user.expires_at_ms();
                 // Whichever comes first; none is later than any.
-                [heartbeat, expiry, self.throttled_until_ms]
+                let flow = session.flow.as_ref().map(|(_, until_ms)| *until_ms);
+                [heartbeat, expiry, self.throttled_until_ms, flow]
                     .into_iter()
                     .flatten()
                     .min()
@@ -681,6 +684,9 @@ impl Connection {
             .is_some_and(|until_ms| until_ms <= now_ms)
         {
             self.throttled_until_ms = None;
+        }
+        if let Phase::Open(session) = &mut self.phase {
+            session.handle_flow(now_ms);
         }
         self.note_hold_up(now_ms);
         match &self.phase {

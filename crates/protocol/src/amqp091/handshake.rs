@@ -416,6 +416,7 @@ impl Connection {
             connected_at_ms: now_ms,
             tls: self.peer.tls.clone(),
             blocked: Default::default(),
+            in_flow: Default::default(),
             traffic: Default::default(),
             channels: Default::default(),
             mailbox: Arc::clone(&self.mailbox),

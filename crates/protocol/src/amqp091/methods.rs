@@ -11,6 +11,7 @@ use node::connections::ConnectionEntry;
 use node::counters::count;
 use node::identities::AuthenticatedUser;
 use node::node::Node;
+use node::queue_cell::QueueCell;
 use node::rates::Meter;
 use node::vhost::Vhost;
 use wire::amqp091::frame::{Frame, FrameKind};
@@ -53,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) unconfirmed: VecDeque<(Promise, u16)>,
     /// The batch is not with its queues because the log has no room: nothing is read meanwhile.
     pub(crate) waits_for_room: bool,
+    /// A queue whose consumers are behind, and how long they are waited for at most: nothing is read meanwhile.
+    pub(crate) flow: Option<(Arc<QueueCell>, u64)>,
     /// A `basic.get` waits for its message to come into memory: it is asked again then, and nothing is read meanwhile.
     pub(crate) waits_for_page: bool,
     /// A channel whose `tx.commit` is answered when the batch is with its queues.
@@ -94,6 +97,7 @@ impl Session {
             owns_queues: false,
             unconfirmed: VecDeque::new(),
             waits_for_room: false,
+            flow: None,
             waits_for_page: false,
             committing: None,
             commit_began: LogPosition::NONE,
@@ -364,6 +368,20 @@ impl Session {
         {
             self.say_committed(turn, number);
         }
+    }
+
+    /// Goes on publishing if the queue that held it up lets it, or it has waited long enough.
+    pub(crate) fn handle_flow(&mut self, now_ms: u64) {
+        let Some((cell, until_ms)) = &self.flow else {
+            return;
+        };
+        if *until_ms <= now_ms {
+            cell.waited_in_vain();
+        } else if cell.holds_up(&self.entry.mailbox) {
+            return;
+        }
+        self.flow = None;
+        self.entry.in_flow.store(false, Ordering::Relaxed);
     }
 
     /// Writes the counts of the channel at hand where listings read them.

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use metadata::identity::{PermissionKind, TopicAction};
 use node::alarms::Alarm;
 use node::counters::ExchangeCounters;
+use node::flow::HOLD_MS;
 use node::message_log::{Appending, InFlight, Refused, Taker};
 use node::node::Node;
 use node::queue_cell::QueueCell;
@@ -569,6 +570,8 @@ impl Session {
             return false;
         }
         let mut rejected = std::mem::take(&mut self.batch.rejected);
+        // Who consumes, too, is not held up: it would keep back its own acks.
+        let publisher = (self.consumers.is_empty()).then_some(&self.entry.mailbox);
         for place in &self.batch.filled {
             let Some(target) = self.batch.targets.get_mut(*place as usize) else {
                 continue;
@@ -577,9 +580,17 @@ impl Session {
                 // All of it was refused.
                 continue;
             }
-            let aftermath = target
-                .cell
-                .publish(turn.now_ms, &mut target.incoming, &mut rejected);
+            let (held_up, aftermath) = target.cell.publish_from(
+                turn.now_ms,
+                &mut target.incoming,
+                &mut rejected,
+                publisher,
+            );
+            if held_up {
+                let cell = Arc::clone(&target.cell);
+                self.flow.get_or_insert((cell, turn.now_ms + HOLD_MS));
+                self.entry.in_flow.store(true, Ordering::Relaxed);
+            }
             for index in rejected.drain(..) {
                 let Some(tag) = target.tags.get(index as usize) else {
                     continue;

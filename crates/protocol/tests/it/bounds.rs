@@ -2,8 +2,13 @@
 //!
 //! Bytes are counted by the test's own allocator, on the thread of the test.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use broker::queue::DELIVERY_WINDOW_BYTES;
 use node::alarms::Alarm;
+use node::connections::ConnectionEntry;
+use node::flow::{BACKLOG_BYTES_HIGH, HOLD_MS};
 use protocol::amqp091::OUTPUT_BYTES_HIGH;
 
 use crate::memory::allocated_bytes;
@@ -13,8 +18,14 @@ use crate::pair::{Client, Login, World};
 /// vectors that grow by doubling.
 const HELD_BYTES_MAX: usize = 4 * (OUTPUT_BYTES_HIGH + DELIVERY_WINDOW_BYTES as usize);
 
-/// Publishes `count` messages of `bytes` to `q`.
+/// Publishes `count` messages of `bytes` to `q`, whether its consumers keep up or not.
 fn publish(client: &mut Client<'_>, count: usize, bytes: usize) {
+    flood(client, count, bytes);
+    client.outwait_consumers();
+}
+
+/// The same, until the publisher is held up.
+fn flood(client: &mut Client<'_>, count: usize, bytes: usize) {
     for _ in 0..count {
         client.say(&format!("[1] basic.publish - q {bytes}*"));
     }
@@ -46,6 +57,70 @@ fn a_consumer_that_does_not_read_leaves_its_messages_in_the_queue() {
     let heard = consumer.hear();
     assert_eq!(heard.len(), 3000);
     assert_eq!(world.counts("q"), "0/0/1");
+}
+
+fn in_flow(world: &World) -> bool {
+    let entries = world.node.connections.list();
+    let waits = |entry: &Arc<ConnectionEntry>| entry.in_flow.load(Ordering::Relaxed);
+    entries.iter().any(waits)
+}
+
+#[test]
+fn a_publisher_waits_for_consumers_that_work_and_not_for_others() {
+    let world = World::new();
+    let mut publisher = world.client();
+    let mut consumer = world.client();
+    consumer.ask("[1] queue.declare q", &["[1] queue.declare-ok q 0 0"]);
+    let backlog = 2 * BACKLOG_BYTES_HIGH as usize / 10_000;
+    flood(&mut publisher, backlog, 10_000);
+    assert_eq!(publisher.unread_bytes(), 0, "nobody consumes yet");
+    consumer.set_reads(false);
+    consumer.say("[1] basic.consume q c no-ack");
+    // The consumer's client reads: the publisher goes on as soon as little is left.
+    flood(&mut publisher, 2, 10_000);
+    assert!(0 < publisher.unread_bytes());
+    assert!(in_flow(&world));
+    consumer.set_reads(true);
+    publisher.pump();
+    assert_eq!(publisher.unread_bytes(), 0);
+    assert!(!in_flow(&world));
+    // It does not read: the publisher waits, but not for long, and only once.
+    consumer.set_reads(false);
+    while publisher.unread_bytes() == 0 {
+        flood(&mut publisher, 1, 10_000);
+        consumer.pump();
+    }
+    world.pass(HOLD_MS - 1);
+    publisher.pump();
+    assert!(0 < publisher.unread_bytes());
+    world.pass(1);
+    flood(&mut publisher, backlog, 10_000);
+    assert_eq!(publisher.unread_bytes(), 0);
+    assert!(!in_flow(&world));
+    // The queue is deleted while somebody waits.
+    consumer.set_reads(true);
+    consumer.set_reads(false);
+    while publisher.unread_bytes() == 0 {
+        flood(&mut publisher, 1, 10_000);
+        consumer.pump();
+    }
+    world.client().say("[1] queue.delete q");
+    publisher.pump();
+    assert_eq!(publisher.unread_bytes(), 0);
+}
+
+#[test]
+fn who_consumes_itself_is_not_held_up() {
+    let world = World::new();
+    let mut client = world.client();
+    client.ask("[1] queue.declare q", &["[1] queue.declare-ok q 0 0"]);
+    client.say("[1] basic.qos 0 1\n[1] basic.consume q c");
+    publish(
+        &mut client,
+        2 * BACKLOG_BYTES_HIGH as usize / 10_000,
+        10_000,
+    );
+    assert_eq!(client.unread_bytes(), 0);
 }
 
 #[test]

@@ -336,6 +336,7 @@ fn a_consumer_that_does_not_read_can_be_cancelled() {
     for _ in 0..40 {
         other.say("[1] basic.publish - q 100000*");
     }
+    other.outwait_consumers();
     client.pump();
     client.set_reads(true);
     client.say("[1] basic.cancel c");

@@ -9,6 +9,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use node::flow::HOLD_MS;
 use node::message_log::{MessageLog, Options};
 use node::node::Node;
 use node::settings::Settings;
@@ -284,6 +285,15 @@ impl Client<'_> {
             script::encode(&mut bytes, line, self.frame_max);
         }
         self.send(&bytes);
+    }
+
+    /// Lets the time pass for which a publisher is held up by slow consumers.
+    pub(crate) fn outwait_consumers(&mut self) {
+        if 0 < self.unread_bytes() {
+            self.world.pass(HOLD_MS);
+            self.pump();
+        }
+        assert_eq!(self.unread_bytes(), 0, "consumers are waited for once");
     }
 
     /// Sends bytes that the broker does not look at yet.

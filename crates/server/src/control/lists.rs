@@ -312,9 +312,11 @@ fn binding(spec: &BindingSpec, column: &str) -> Option<Cell> {
     })
 }
 
-/// RabbitMQ's word for a connection under an alarm: `blocking` until it publishes, then `blocked`.
+/// RabbitMQ's word for a connection: under an alarm `blocking` until it publishes, then `blocked`; `flow` while it waits
+/// for consumers.
 fn state(entry: &ConnectionEntry, alarm: bool) -> &'static str {
     match (alarm, entry.blocked.load(Ordering::Relaxed)) {
+        (false, _) if entry.in_flow.load(Ordering::Relaxed) => "flow",
         (false, _) => "running",
         (true, false) => "blocking",
         (true, true) => "blocked",
