@@ -62,14 +62,14 @@ pub(crate) fn http(
     ports: HttpPorts,
 ) -> Result<HttpAddresses> {
     let said = match flags {
-        [] if configured.is_plain() => {
+        [] if configured.is_plain() && !configured.none => {
             let port = configured.port.unwrap_or(ports.plain);
             vec![address(configured.ip, port)]
         }
         flags => flags.to_vec(),
     };
     let plain = match said.is_empty() {
-        true if configured.is_over_tls() => Vec::new(),
+        true if configured.none || configured.is_over_tls() => Vec::new(),
         true => wished_for(ports.plain)?,
         false => {
             let none = said.iter().any(|wanted| wanted == "none");
@@ -94,6 +94,8 @@ pub(crate) fn http(
         plain,
         over_tls,
         tls: configured.tls.clone(),
+        plain_options: configured.plain_options.clone(),
+        tls_options: configured.tls_options.clone(),
     })
 }
 

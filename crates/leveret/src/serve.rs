@@ -98,6 +98,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         options: config.listen.options,
         management: http(&arguments.http, &config.management, MANAGEMENT_PORTS)?,
         metrics: http(&arguments.metrics, &config.prometheus, METRICS_PORTS)?,
+        api: config.api.clone(),
+        http_log_dir: config.http_log_dir.clone(),
+        config_files: shown(config.files()),
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -133,6 +136,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             .await;
         Ok(())
     })
+}
+
+fn shown(files: &[PathBuf]) -> Vec<String> {
+    let shown = files.iter().map(|file| file.display().to_string());
+    shown.collect()
 }
 
 /// What a reload changes.

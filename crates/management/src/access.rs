@@ -42,8 +42,10 @@ pub(crate) struct Login {
 pub(crate) enum Denied {
     /// No credentials: the client is asked for them.
     Anonymous,
-    /// Not these.
-    Refused,
+    /// Not these, of this user.
+    Refused(String),
+    /// Passwords are not taken, and this is why.
+    NotThisWay(&'static str),
 }
 
 impl Login {
@@ -88,9 +90,19 @@ pub(crate) async fn log_in(
     authorization: Option<&[u8]>,
     peer: Option<Peer>,
 ) -> Result<Login, Denied> {
+    let by_token_only = api.options.basic_auth_disabled;
     let Some(authorization) = authorization else {
-        return Err(Denied::Anonymous);
+        return Err(match by_token_only {
+            true => Denied::NotThisWay("HTTP access denied: no credentials"),
+            false => Denied::Anonymous,
+        });
     };
+    if by_token_only && basic(authorization).is_some() {
+        tracing::warn!("HTTP access denied: basic auth disabled");
+        return Err(Denied::NotThisWay(
+            "HTTP access denied: basic auth disabled",
+        ));
+    }
     let (name, why) = match basic(authorization).or_else(|| bearer(authorization)) {
         None => (String::new(), "no credentials can be read".to_owned()),
         Some((name, password)) => {
@@ -115,7 +127,7 @@ pub(crate) async fn log_in(
     count(api, peer, &name, false);
     tracing::warn!("HTTP access denied: {why}");
     tokio::time::sleep(api.host.login_refused_delay).await;
-    Err(Denied::Refused)
+    Err(Denied::Refused(name))
 }
 
 fn count(api: &Api, peer: Option<Peer>, user: &str, succeeded: bool) {

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use node::node::Node;
 
-/// Largest request body, in bytes; a larger one is refused with 400. RabbitMQ's
-/// `management.http.max_body_size`.
-pub(crate) const BODY_BYTES_MAX: usize = 20_000_000;
+use crate::options::Options;
 
 /// The RabbitMQ release whose API this is, as `rabbitmq_version` and others say.
 pub(crate) const RABBITMQ_VERSION: &str = "4.3.6";
@@ -28,6 +26,10 @@ impl Peer {
         ip.is_loopback()
     }
 }
+
+/// Who asked, for a log of requests; put into each answer to somebody who said who they are.
+#[derive(Debug, Clone)]
+pub struct LoggedIn(pub Arc<str>);
 
 /// One thing that this process listens on.
 #[derive(Debug, Clone)]
@@ -53,6 +55,10 @@ pub struct Certificate {
     pub expires_at_s: i64,
     /// The same in UTC, `2030-01-02 3:04:05`.
     pub expires_on: String,
+    /// When the roots of clients' certificates end: each of them, and in seconds since 1970 the first.
+    pub roots_expire_on: Vec<String>,
+    /// See `roots_expire_on`; `None` where there are no roots.
+    pub roots_expire_at_s: Option<i64>,
 }
 
 /// What the machine says of this process, at one moment.
@@ -94,8 +100,8 @@ pub struct Host {
     pub login_refused_delay: Duration,
     /// Where the data is.
     pub data_dir: String,
-    /// The configuration file, if there is one.
-    pub config_file: Option<String>,
+    /// The configuration files that were read.
+    pub config_files: Vec<String>,
 }
 
 /// Everything a handler may ask.
@@ -103,6 +109,7 @@ pub struct Api {
     /// The broker.
     pub(crate) node: Arc<Node>,
     pub(crate) host: Host,
+    pub(crate) options: Options,
     pub(crate) rates: crate::rates::Rates,
     pub(crate) event_readers: crate::events::Readers,
     items_built: AtomicU64,
@@ -110,10 +117,11 @@ pub struct Api {
 
 impl Api {
     /// The API over a node.
-    pub fn new(node: Arc<Node>, host: Host) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, host: Host, options: Options) -> Arc<Self> {
         Arc::new(Api {
             node,
             host,
+            options,
             rates: crate::rates::Rates::default(),
             event_readers: crate::events::Readers::default(),
             items_built: AtomicU64::new(0),

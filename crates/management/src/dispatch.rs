@@ -1,44 +1,44 @@
 //! From a request to its handler and back: routing, login, body, and the response.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::access::{self, Denied, Login};
+use crate::answer::{Answer, Body as AnswerBody};
+use crate::api::{Api, LoggedIn, Peer};
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::headers::{self, Asked};
+use crate::request_body::{self, BodyError};
+use crate::routes::{self, Operation, Route};
+use crate::text::unquote_plus;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, EXPECT, LOCATION, VARY, WWW_AUTHENTICATE,
+};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
 use node::catalog::Ticket;
-use tokio::time::timeout;
-
-use crate::access::{self, Denied};
-use crate::answer::{Answer, Body as AnswerBody};
-use crate::api::{Api, BODY_BYTES_MAX, Peer};
-use crate::call::Call;
-use crate::failure::Failure;
-use crate::routes::{self, Operation, Route};
-use crate::text::unquote_plus;
 
 const JSON: &str = "application/json";
-
-/// How long a client may take to send a request's body; then it is answered with 408.
-const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The API as a router. Whoever serves it puts a [`Peer`] into each request's extensions; without one the client
 /// counts as not on this machine.
 pub fn router(api: Arc<Api>) -> Router {
     let mut router = Router::new();
     for route in routes::all() {
-        let serve = move |State(api): State<Arc<Api>>, params, request| async move {
+        let serve = move |State(api): State<Arc<Api>>, params, request: Request| async move {
             let params = path_params(params);
-            let mut response = serve(api, route, params, request).await;
-            let allow = HeaderValue::from_str(&route.allow()).expect("methods are plain letters");
-            response.headers_mut().insert(ALLOW, allow);
+            let asked = Asked::of(&request);
+            let mut response = serve(Arc::clone(&api), route, params, request).await;
+            headers::write(&api.options, &route.allow(), asked, &mut response);
             response
         };
-        router = router.route(route.path, any(serve));
+        let path = format!("{}{}", api.options.path_prefix, route.path);
+        router = router.route(&path, any(serve));
     }
     router
         .fallback(|| async { failed(&Failure::no_object()) })
@@ -72,40 +72,74 @@ async fn serve(
     };
     let authorization = head.headers.get(AUTHORIZATION).cloned();
     let peer = head.extensions.get::<Peer>().copied();
+    let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
+    let login = match access::log_in(&api, authorization, peer).await {
+        Ok(login) => login,
+        Err(denied) => return refused(denied, "RabbitMQ Management"),
+    };
+    let who = LoggedIn(Arc::clone(login.name()));
+    let is_waiting = head.headers.contains_key(EXPECT);
+    let bytes_max = api.options.body_bytes_max;
+    let answered = match request_body::read(body, bytes_max, is_waiting).await {
+        Err(error) => no_body(&api, error, head.uri.path()),
+        Ok(body) => {
+            let work = move || answer(&api, operation, &login, &params, &head, &body);
+            match tokio::task::spawn_blocking(work).await {
+                Ok(response) => response,
+                Err(panic) => {
+                    tracing::error!(path = route.path, "a handler failed: {panic}");
+                    failed(&Failure::internal("the request could not be served".into()))
+                }
+            }
+        }
+    };
+    of(who, answered)
+}
+
+/// An answer to somebody whose name is known.
+fn of(who: LoggedIn, mut response: Response) -> Response {
+    response.extensions_mut().insert(who);
+    response
+}
+
+fn no_body(api: &Api, error: BodyError, path: &str) -> Response {
+    match error {
+        BodyError::TooLong => {
+            tracing::warn!(
+                path,
+                "HTTP API: a request is longer than management.http.max_body_size, {} bytes",
+                api.options.body_bytes_max
+            );
+            failed(&Failure::bad_request(
+                "Exceeded HTTP request body size limit",
+            ))
+        }
+        BodyError::TooSlow => empty(StatusCode::REQUEST_TIMEOUT),
+        BodyError::Broken => empty(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Calls the handler, on a thread where it may wait.
+fn answer(
+    api: &Arc<Api>,
+    operation: &Operation,
+    login: &Login,
+    params: &[(String, String)],
+    head: &Parts,
+    body: &[u8],
+) -> Response {
+    let query = parse_query(head.uri.query().unwrap_or_default());
     let reason = head
         .headers
         .get("x-reason")
         .and_then(|value| String::from_utf8(value.as_bytes().to_vec()).ok());
-    let query = parse_query(head.uri.query().unwrap_or_default());
-    let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
-    let login = match access::log_in(&api, authorization, peer).await {
-        Ok(login) => login,
-        Err(denied) => return refused(&denied),
-    };
-    let body = match timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            return failed(&Failure::bad_request(
-                "Exceeded HTTP request body size limit",
-            ));
-        }
-        Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
-    };
-    let work = move || {
-        let call = Call::new(&api, &login, &params, &query, &body, reason.as_deref());
-        let result = run(&call, operation);
-        if operation.method != "GET" {
-            audit(&call, operation, head.uri.path(), peer, &result);
-        }
-        respond(result)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(response) => response,
-        Err(panic) => {
-            tracing::error!(path = route.path, "a handler failed: {panic}");
-            failed(&Failure::internal("the request could not be served".into()))
-        }
+    let call = Call::new(api, login, params, &query, body, reason.as_deref());
+    let result = run(&call, operation);
+    if operation.method != "GET" {
+        let peer = head.extensions.get::<Peer>().copied();
+        audit(&call, operation, head.uri.path(), peer, &result);
     }
+    respond(result)
 }
 
 /// Checks the guard, calls the handler, and waits until what it changed is on disk.
@@ -205,21 +239,23 @@ fn respond(result: Result<Answer, Failure>) -> Response {
     response
 }
 
-fn failed(failure: &Failure) -> Response {
+pub(crate) fn failed(failure: &Failure) -> Response {
     let status = StatusCode::from_u16(failure.status).expect("failures know their statuses");
     let bytes = serde_json::to_vec(&failure.body()).expect("keys are text and nothing fails");
     written(status, JSON, bytes)
 }
 
-fn refused(denied: &Denied) -> Response {
+/// An answer to whoever is not let in. `realm` names what they wanted to enter.
+pub(crate) fn refused(denied: Denied, realm: &str) -> Response {
     match denied {
-        Denied::Refused => failed(&Failure::not_logged_in()),
+        Denied::Refused(user) => of(LoggedIn(user.into()), failed(&Failure::not_logged_in())),
+        Denied::NotThisWay(why) => failed(&Failure::not_authorised(why)),
         Denied::Anonymous => {
             let mut response = empty(StatusCode::UNAUTHORIZED);
-            response.headers_mut().insert(
-                "www-authenticate",
-                HeaderValue::from_static("Basic realm=\"RabbitMQ Management\""),
-            );
+            let asked = HeaderValue::from_str(&format!("Basic realm=\"{realm}\""));
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, asked.expect("realms are plain letters"));
             response
         }
     }

@@ -204,10 +204,13 @@ fn version(_call: &Call<'_>) -> Result<Answer, Failure> {
 }
 
 fn whoami(call: &Call<'_>) -> Result<Answer, Failure> {
-    let object = Object::new()
+    let mut object = Object::new()
         .with("name", call.login.name())
         .with("tags", call.login.user.tags())
         .with("is_internal_user", call.login.user.is_own());
+    if let Some(minutes) = call.api.options.login_session_timeout_min {
+        object.put("login_session_timeout", minutes);
+    }
     Ok(pages::one(call, object))
 }
 

@@ -246,7 +246,9 @@ fn certificates(call: &Call<'_>) -> Result<Answer, Failure> {
     for certificate in (host.certificates)() {
         let shown = |listening: &&Listening| listening.protocol == certificate.protocol;
         let listeners = host.listeners.iter().filter(shown);
-        if certificate.expires_at_s < limit_s {
+        let roots_expire = certificate.roots_expire_at_s;
+        if certificate.expires_at_s < limit_s || roots_expire.is_some_and(|at_s| at_s < limit_s) {
+            let roots: Vec<Json> = certificate.roots_expire_on.iter().map(Json::from).collect();
             expired.extend(listeners.map(|listening| {
                 Object::new()
                     .with("node", call.api.node_name())
@@ -259,7 +261,7 @@ fn certificates(call: &Call<'_>) -> Result<Answer, Failure> {
                         "certfile_expires_on",
                         vec![Json::from(&certificate.expires_on)],
                     )
-                    .with("cacertfile_expires_on", Vec::<Json>::new())
+                    .with("cacertfile_expires_on", roots.clone())
             }));
         }
     }

@@ -219,7 +219,7 @@ fn object(call: &Call<'_>) -> Object {
     };
     let files: Vec<Json> = api
         .host
-        .config_file
+        .config_files
         .iter()
         .map(|file| Json::Text(file.clone()))
         .collect();

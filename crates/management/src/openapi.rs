@@ -50,8 +50,13 @@ const LIST_PARAMETERS: [(&str, &str, &str); 8] = [
     ),
 ];
 
-fn show(_call: &Call<'_>) -> Result<Answer, Failure> {
-    Ok(Answer::json(description()))
+fn show(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mut description = description();
+    let prefix = &call.api.options.path_prefix;
+    if !prefix.is_empty() {
+        description["servers"] = json!([{"url": prefix}]);
+    }
+    Ok(Answer::json(description))
 }
 
 /// The whole description.

@@ -165,7 +165,10 @@ fn product(call: &Call<'_>) -> Object {
         .with("crypto_lib_version", "")
         .with("disable_stats", false)
         .with("default_queue_type", "classic")
-        .with("is_op_policy_updating_enabled", true)
+        .with(
+            "is_op_policy_updating_enabled",
+            !call.api.options.operator_policies_locked,
+        )
         .with("enable_queue_totals", false)
         .with("require_definition_json_extension", false)
 }

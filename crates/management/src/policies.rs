@@ -75,18 +75,18 @@ pub(crate) const ROUTES: &[Route] = &[
         &[
             get(
                 Vhost,
-                |call| show(call, Operator),
+                |call| unlocked(call).and_then(|()| show(call, Operator)),
                 "Show an operator policy",
             ),
             put(
                 Administrator,
-                |call| set(call, Operator),
+                |call| unlocked(call).and_then(|()| set(call, Operator)),
                 "Add or change an operator policy",
             )
             .taking(POLICY),
             delete(
                 Administrator,
-                |call| clear(call, Operator),
+                |call| unlocked(call).and_then(|()| clear(call, Operator)),
                 "Delete an operator policy",
             ),
         ],
@@ -130,6 +130,19 @@ fn show(call: &Call<'_>, kind: PolicyKind) -> Result<Answer, Failure> {
     let policy = vhost.policy(kind, call.param("name"));
     let policy = policy.ok_or_else(Failure::no_object)?;
     Ok(pages::one(call, object(&vhost.name, &policy)))
+}
+
+/// Refuses where the configuration leaves operator policies to the command line. As in RabbitMQ one cannot be shown
+/// then either, only listed.
+fn unlocked(call: &Call<'_>) -> Result<(), Failure> {
+    match call.api.options.operator_policies_locked {
+        false => Ok(()),
+        true => Err(Failure::new(
+            405,
+            "method_not_allowed",
+            "Broker settings disallow editing of operator policies.",
+        )),
+    }
 }
 
 fn set(call: &Call<'_>, kind: PolicyKind) -> Result<Answer, Failure> {

@@ -35,16 +35,21 @@ pub(crate) fn host(
         }),
         login_refused_delay: Duration::from_millis(LOGIN_REFUSED_DELAY_MS),
         data_dir: data_dir.display().to_string(),
-        config_file: None,
+        config_files: Vec::new(),
     }
 }
 
 fn facts(node: &Node, data_dir: &Path) -> HostFacts {
+    let space = node.log.as_ref().and_then(|log| log.space().ok());
+    let machine_bytes = memory::total_bytes().unwrap_or(0);
+    let disk_limit = node.settings.disk_free_limit;
     HostFacts {
         memory_bytes: memory::resident_bytes().unwrap_or(0),
         memory_limit_bytes: memory::limit_bytes(node).unwrap_or(0),
         disk_free_bytes: disk_free_bytes(data_dir).unwrap_or(0),
-        disk_limit_bytes: 0,
+        disk_limit_bytes: space.map_or(0, |space| {
+            disk_limit.bytes(space.total_bytes, machine_bytes)
+        }),
         files: fs::read_dir("/proc/self/fd").map_or(0, |files| files.count() as u64),
         files_max: files_max(),
         threads: status("Threads:"),

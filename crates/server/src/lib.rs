@@ -24,6 +24,7 @@ mod workers;
 pub use clock::Clock;
 pub use config::Config;
 pub use definitions::LoadError;
+pub use http::HttpOptions;
 pub use server::{Listeners, Server, StartError};
 pub use sites::{HttpAddresses, Served};
 pub use sockets::SocketOptions;

@@ -64,6 +64,12 @@ pub struct Listeners {
     pub auth: AuthOptions,
     /// Options of accepted sockets.
     pub options: SocketOptions,
+    /// What the management API and the metrics are told.
+    pub api: management::Options,
+    /// Where requests over HTTP are logged, if they are.
+    pub http_log_dir: Option<PathBuf>,
+    /// The configuration files that were read.
+    pub config_files: Vec<String>,
 }
 
 /// Why a broker did not start.
@@ -77,6 +83,14 @@ pub enum StartError {
     Listen {
         /// Which.
         address: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// Requests over HTTP cannot be logged.
+    #[error("cannot log HTTP requests in {}: {error}", dir.display())]
+    AccessLog {
+        /// Where.
+        dir: PathBuf,
         /// Why.
         error: io::Error,
     },

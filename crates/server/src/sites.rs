@@ -10,8 +10,9 @@ use node::node::Node;
 
 use crate::clock::Clock;
 use crate::host;
-use crate::http::{self, HttpService, Site};
+use crate::http::{AccessLog, HttpOptions, HttpService, Site};
 use crate::server::{Listeners, StartError};
+use crate::sockets::SocketOptions;
 use crate::tls::{Tls, TlsOptions, Whose};
 
 /// Where something is to be served over HTTP.
@@ -23,6 +24,10 @@ pub struct HttpAddresses {
     pub over_tls: Vec<SocketAddr>,
     /// The certificate and its kin of `over_tls`.
     pub tls: TlsOptions,
+    /// What clients may do without TLS.
+    pub plain_options: HttpOptions,
+    /// What they may do over TLS.
+    pub tls_options: HttpOptions,
 }
 
 /// Where something is served. Ports are the real ones where 0 was asked for.
@@ -48,6 +53,8 @@ struct Bound {
     plain: Vec<TcpListener>,
     over_tls: Vec<TcpListener>,
     served: Served,
+    plain_options: HttpOptions,
+    tls_options: HttpOptions,
 }
 
 impl Sites {
@@ -78,11 +85,15 @@ impl Sites {
         let tls = tls
             .into_iter()
             .filter_map(|(protocol, tls)| Some((protocol, Arc::clone(tls.as_ref()?))));
-        let host = host::host(node, clock, data_dir, listening, tls.collect());
-        let api = Api::new(Arc::clone(node), host);
+        let mut host = host::host(node, clock, data_dir, listening, tls.collect());
+        host.config_files.clone_from(&listeners.config_files);
+        let api = Api::new(Arc::clone(node), host, listeners.api.clone());
+        let log = access_log(listeners.http_log_dir.as_deref())?;
         let mut sites = Vec::new();
-        let management = management.into_sites(&management::router(Arc::clone(&api)), &mut sites);
-        let metrics = metrics.into_sites(&management::metrics_router(api), &mut sites);
+        let router = management::router(Arc::clone(&api));
+        let management = management.into_sites(&router, &log, &mut sites);
+        let router = management::metrics_router(api);
+        let metrics = metrics.into_sites(&router, &log, &mut sites);
         Ok(Sites {
             service: HttpService::start(sites)?,
             management,
@@ -97,8 +108,8 @@ impl Bound {
             [] => None,
             _ => Some(Tls::load(whose, addresses.tls.clone())?),
         };
-        let plain = bind(&addresses.plain)?;
-        let over_tls = bind(&addresses.over_tls)?;
+        let plain = bind(&addresses.plain, &addresses.plain_options)?;
+        let over_tls = bind(&addresses.over_tls, &addresses.tls_options)?;
         let served = Served {
             plain: local(&plain),
             over_tls: local(&over_tls),
@@ -108,29 +119,53 @@ impl Bound {
             plain,
             over_tls,
             served,
+            plain_options: addresses.plain_options.clone(),
+            tls_options: addresses.tls_options.clone(),
         })
     }
 
     /// Appends what is to be served; what is left is where that is.
-    fn into_sites(self, router: &Router, sites: &mut Vec<Site>) -> Served {
-        let plain = self.plain.into_iter().map(|listener| (listener, None));
-        let tls = self.served.tls.clone();
-        let over_tls = self
-            .over_tls
-            .into_iter()
-            .map(|listener| (listener, tls.clone()));
-        sites.extend(plain.chain(over_tls).map(|(listener, tls)| Site {
-            listener,
+    fn into_sites(
+        self,
+        router: &Router,
+        log: &Option<Arc<AccessLog>>,
+        sites: &mut Vec<Site>,
+    ) -> Served {
+        let site = |listener, tls, options: &HttpOptions| Site {
+            listener: Some(listener),
             tls,
+            options: options.clone(),
+            log: log.clone(),
             router: router.clone(),
-        }));
+        };
+        for listener in self.plain {
+            sites.push(site(listener, None, &self.plain_options));
+        }
+        for listener in self.over_tls {
+            sites.push(site(listener, self.served.tls.clone(), &self.tls_options));
+        }
         self.served
     }
 }
 
-fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+fn access_log(dir: Option<&Path>) -> Result<Option<Arc<AccessLog>>, StartError> {
+    let Some(dir) = dir else { return Ok(None) };
+    let log = AccessLog::start(dir).map_err(|error| StartError::AccessLog {
+        dir: dir.to_owned(),
+        error,
+    })?;
+    Ok(Some(log))
+}
+
+/// Listens, so that a port that is taken is known at the start.
+fn bind(addresses: &[SocketAddr], options: &HttpOptions) -> Result<Vec<TcpListener>, StartError> {
+    let socket = SocketOptions {
+        backlog: options.backlog,
+        ..SocketOptions::default()
+    };
     let listen = |address: &SocketAddr| {
-        http::bind(*address).map_err(|error| StartError::Listen {
+        let listener = socket.listen(*address).and_then(|socket| socket.into_std());
+        listener.map_err(|error| StartError::Listen {
             address: address.to_string(),
             error,
         })

@@ -11,13 +11,17 @@ mod whole;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use crate::api::Api;
-use crate::dispatch::parse_query;
+use crate::access;
+use crate::api::{Api, Peer};
+use crate::dispatch::{failed, parse_query, refused};
+use crate::failure::Failure;
 use objects::Objects;
 use page::Page;
 
@@ -46,36 +50,55 @@ impl Wanted {
     }
 }
 
-/// The metrics as a router, for a port of their own. Whoever reaches the port may read them, as in RabbitMQ.
+/// The metrics as a router, for a port of their own. Whoever reaches the port may read them, as in RabbitMQ, unless
+/// the configuration asks for a login.
 pub fn metrics_router(api: Arc<Api>) -> Router {
+    let path = api.options.metrics.path.clone();
+    let sums = match &*path {
+        "" => "/",
+        path => path,
+    };
+    let answered = |state, request| async move { answer(state, request, None).await };
     Router::new()
-        .route("/metrics", get(total))
-        .route("/metrics/per-object", get(per_object))
-        .route("/metrics/detailed", get(detailed))
+        .route(sums, get(answered))
+        .route(&format!("{path}/{{page}}"), get(page))
+        .fallback(|| async { failed(&Failure::no_object()) })
         .with_state(api)
 }
 
-async fn total(State(api): State<Arc<Api>>) -> Response {
-    let wanted = Wanted {
-        per_object: false,
-        families: None,
-        vhosts: None,
-    };
-    answer(api, wanted, "rabbitmq_", "aggregated").await
+/// `/metrics/detailed` and its sisters.
+async fn page(state: State<Arc<Api>>, Path(page): Path<String>, request: Request) -> Response {
+    answer(state, request, Some(page)).await
 }
 
-async fn per_object(State(api): State<Arc<Api>>) -> Response {
-    let wanted = Wanted {
-        per_object: true,
-        families: None,
-        vhosts: None,
+/// What a page of the metrics has, what its names begin with, and what RabbitMQ calls it.
+struct Kind {
+    wanted: Wanted,
+    prefix: &'static str,
+    name: &'static str,
+}
+
+fn kind(api: &Api, page: Option<&str>, query: &str) -> Option<Kind> {
+    let all = |per_object, name| Kind {
+        wanted: Wanted {
+            per_object,
+            families: None,
+            vhosts: None,
+        },
+        prefix: "rabbitmq_",
+        name,
     };
-    answer(api, wanted, "rabbitmq_", "per-object").await
+    match page {
+        None => Some(all(api.options.metrics.per_object, "aggregated")),
+        Some("per-object") => Some(all(true, "per-object")),
+        Some("detailed") => Some(detailed(query)),
+        Some(_) => None,
+    }
 }
 
 /// `?family=queue_metrics&family=...&vhost=...`; without a family only what the broker is.
-async fn detailed(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
-    let query = parse_query(&query.unwrap_or_default());
+fn detailed(query: &str) -> Kind {
+    let query = parse_query(query);
     let all = |key: &str| -> Vec<String> {
         let of_key = query.iter().filter(|(known, _)| known == key);
         of_key
@@ -83,33 +106,60 @@ async fn detailed(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Res
             .collect()
     };
     let vhosts = all("vhost");
-    let wanted = Wanted {
-        per_object: true,
-        families: Some(all("family")),
-        vhosts: (!vhosts.is_empty()).then_some(vhosts),
-    };
-    answer(api, wanted, "rabbitmq_detailed_", "detailed").await
+    Kind {
+        wanted: Wanted {
+            per_object: true,
+            families: Some(all("family")),
+            vhosts: (!vhosts.is_empty()).then_some(vhosts),
+        },
+        prefix: "rabbitmq_detailed_",
+        name: "detailed",
+    }
 }
 
-async fn answer(
-    api: Arc<Api>,
-    wanted: Wanted,
-    prefix: &'static str,
-    endpoint: &'static str,
-) -> Response {
+async fn answer(State(api): State<Arc<Api>>, request: Request, page: Option<String>) -> Response {
+    let (request, _) = request.into_parts();
+    if api.options.metrics.login_needed
+        && let Err(refused) = let_in(&api, &request).await
+    {
+        return refused;
+    }
+    let query = request.uri.query().unwrap_or_default();
+    let Some(kind) = kind(&api, page.as_deref(), query) else {
+        return (StatusCode::NOT_FOUND, "Unknown Registry").into_response();
+    };
     let write = move || {
+        let Kind {
+            wanted,
+            prefix,
+            name,
+        } = kind;
         let mut page = Page::new(prefix);
         whole::write(&api, &wanted, &mut page);
         Objects::collect(&api, &wanted).write(&wanted, &mut page);
         page.rename("rabbitmq_");
-        whole::write_identity(&api, endpoint, &mut page);
+        whole::write_identity(&api, name, &mut page);
         page.into_text()
     };
     match tokio::task::spawn_blocking(write).await {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(panic) => {
             tracing::error!("metrics could not be written: {panic}");
-            axum::http::StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+/// Whether whoever asks may monitor.
+async fn let_in(api: &Api, request: &Parts) -> Result<(), Response> {
+    let authorization = request.headers.get(AUTHORIZATION);
+    let peer = request.extensions.get::<Peer>().copied();
+    let authorization = authorization.map(HeaderValue::as_bytes);
+    let login = access::log_in(api, authorization, peer)
+        .await
+        .map_err(|denied| refused(denied, "RabbitMQ Prometheus"))?;
+    match login.is_monitoring() {
+        true => Ok(()),
+        false => Err(failed(&Failure::not_authorised("Not monitor user"))),
     }
 }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, Response};
 use base64::Engine as _;
-use management::{Api, Certificate, Host, HostFacts, Listening, Peer};
+use management::{Api, Certificate, Host, HostFacts, Listening, Options, Peer};
 use node::node::Node;
 use node::settings::Settings;
 use serde_json::Value;
@@ -59,6 +59,15 @@ impl TestApi {
     }
 
     pub(crate) fn over(node: Arc<Node>) -> Self {
+        Self::told(node, Options::default())
+    }
+
+    /// As the configuration tells it to be.
+    pub(crate) fn configured(options: Options) -> Self {
+        Self::told(Node::in_memory(Settings::default(), NOW_MS), options)
+    }
+
+    fn told(node: Arc<Node>, options: Options) -> Self {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let host = Host {
             now_ms: Box::new(|| NOW_MS),
@@ -92,13 +101,15 @@ impl TestApi {
                     cacertfile: String::new(),
                     expires_at_s: (NOW_MS / 1000) as i64 + 10 * 86_400,
                     expires_on: "2023-11-24 22:13:20".into(),
+                    roots_expire_on: vec!["2023-11-25 22:13:20".into()],
+                    roots_expire_at_s: Some((NOW_MS / 1000) as i64 + 11 * 86_400),
                 }]
             }),
             login_refused_delay: REFUSED_DELAY,
             data_dir: "/data".into(),
-            config_file: None,
+            config_files: vec!["/etc/rabbitmq.conf".into()],
         };
-        let api = Api::new(Arc::clone(&node), host);
+        let api = Api::new(Arc::clone(&node), host, options);
         let router = management::router(Arc::clone(&api));
         TestApi {
             node,

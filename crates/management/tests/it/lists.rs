@@ -214,7 +214,7 @@ async fn the_routes_of_the_broker_itself_answer() {
         "expired": [{
             "node": "leveret@localhost", "protocol": "https", "interface": "127.0.0.1", "port": 15671,
             "certfile": "/c.pem", "cacertfile": "", "certfile_expires_on": ["2023-11-24 22:13:20"],
-            "cacertfile_expires_on": [],
+            "cacertfile_expires_on": ["2023-11-25 22:13:20"],
         }],
     });
     let value = bad("Invalid expiration value.");

@@ -8,6 +8,7 @@ mod events;
 mod lists;
 mod messages;
 mod openapi;
+mod options;
 mod policies;
 mod statistics;
 mod topology;

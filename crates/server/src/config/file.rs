@@ -23,16 +23,21 @@ const INCLUDE_DEPTH_MAX: usize = 8;
 /// Largest file read.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Reads a file and what it includes. A name that ends with `.toml` is TOML.
-pub(super) fn read(path: &Path, errors: &mut Vec<ConfigError>) -> Vec<Statement> {
+/// Reads a file and what it includes, and adds their names to `files`. A name that ends with `.toml` is TOML.
+pub(super) fn read(
+    path: &Path,
+    files: &mut Vec<PathBuf>,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Statement> {
     let mut statements = Vec::new();
-    read_into(path, 0, &mut statements, errors);
+    read_into(path, 0, files, &mut statements, errors);
     statements
 }
 
 fn read_into(
     path: &Path,
     depth: usize,
+    files: &mut Vec<PathBuf>,
     statements: &mut Vec<Statement>,
     errors: &mut Vec<ConfigError>,
 ) {
@@ -44,6 +49,8 @@ fn read_into(
             return errors.push(ConfigError { origin, text });
         }
     };
+    // Operators are told where they are, wherever the process was started.
+    files.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
     if path
         .extension()
         .is_some_and(|extension| extension == "toml")
@@ -58,7 +65,7 @@ fn read_into(
                 match expand(&base.join(&wanted)) {
                     Ok(paths) => {
                         for path in paths {
-                            read_into(&path, depth + 1, statements, errors);
+                            read_into(&path, depth + 1, files, statements, errors);
                         }
                     }
                     Err(text) => errors.push(ConfigError { origin, text }),

@@ -42,8 +42,9 @@ impl Config {
         let mut errors = Vec::new();
         let mut notes = Vec::new();
         let mut layers = Layers::default();
+        let mut files = Vec::new();
         for path in environment::files(sources, &mut errors) {
-            layers.add(file::read(&path, &mut errors));
+            layers.add(file::read(&path, &mut files, &mut errors));
         }
         environment::read(sources, &mut layers, &mut notes, &mut errors);
         for (flag, key, value) in &sources.flags {
@@ -54,7 +55,9 @@ impl Config {
             };
             layers.replace(flag_statement);
         }
-        Config::build(layers.0, notes, errors)
+        let mut config = Config::build(layers.0, notes, errors)?;
+        config.files = files;
+        Ok(config)
     }
 
     /// Reads a text in the format of `rabbitmq.conf`; `file` is its name in messages.
@@ -91,6 +94,8 @@ impl Config {
             return Err(ConfigErrors(errors));
         }
         config.statements = statements;
+        let legacy = std::mem::take(&mut config.legacy);
+        legacy.put_into(&mut config.management);
         Ok(config)
     }
 

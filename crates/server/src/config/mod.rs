@@ -37,6 +37,7 @@ use std::path::PathBuf;
 use node::settings::Settings;
 
 use crate::auth::{AuthOptions, Link};
+use crate::http::HttpOptions;
 use crate::sockets::{SocketOptions, TLS_HANDSHAKE_TIMEOUT_MS};
 use crate::tls::{LoginFrom, SanType, TlsOptions};
 
@@ -61,13 +62,21 @@ pub struct Config {
     pub management: HttpListen,
     /// Where the metrics are served: `prometheus.tcp.*`, `prometheus.ssl.*`.
     pub prometheus: HttpListen,
+    /// What the management API and the metrics are told: the rest of `management.*` and `prometheus.*`.
+    pub api: management::Options,
+    /// Where requests over HTTP are logged: `management.http_log_dir`.
+    pub http_log_dir: Option<PathBuf>,
     /// Who is asked when somebody logs in: see [`Config::auth`].
     auth: AuthOptions,
     auth_links: BTreeMap<u64, Link>,
+    legacy: LegacyListen,
+    /// `management.cors.allow_origins = none`.
+    cors_refused: bool,
     /// What is logged, and where to.
     pub log: Log,
     statements: Vec<Statement>,
     notes: Vec<Note>,
+    files: Vec<PathBuf>,
 }
 
 /// Sockets to listen on: `listeners.*`.
@@ -132,17 +141,57 @@ pub struct HttpListen {
     pub tls_ip: Option<IpAddr>,
     /// The certificate and its kin.
     pub tls: TlsOptions,
+    /// Nowhere without TLS: `prometheus.tcp.listener = none`.
+    pub none: bool,
+    /// What clients may do without TLS.
+    pub plain_options: HttpOptions,
+    /// What they may do over TLS.
+    pub tls_options: HttpOptions,
+}
+
+/// `management.listener.*`: one listener, with TLS or without.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct LegacyListen {
+    port: Option<u16>,
+    ip: Option<IpAddr>,
+    is_over_tls: bool,
+    tls: TlsOptions,
+    options: HttpOptions,
+}
+
+impl LegacyListen {
+    /// RabbitMQ's port for it, TLS or not.
+    const PORT: u16 = 15672;
+
+    /// Puts it where nothing newer was said.
+    fn put_into(&self, listen: &mut HttpListen) {
+        if *self == LegacyListen::default() {
+            return;
+        }
+        let port = Some(self.port.unwrap_or(LegacyListen::PORT));
+        if self.is_over_tls && !listen.is_over_tls() {
+            (listen.tls_port, listen.tls_ip) = (port, self.ip);
+            listen.tls = self.tls.clone();
+            listen.tls_options = self.options.clone();
+        } else if !self.is_over_tls && !listen.is_plain() {
+            (listen.port, listen.ip) = (port, self.ip);
+            listen.plain_options = self.options.clone();
+        }
+    }
 }
 
 impl HttpListen {
     /// Whether anything is said of how it is served over TLS: then it is.
     pub fn is_over_tls(&self) -> bool {
-        self.tls_port.is_some() || self.tls_ip.is_some() || self.tls != TlsOptions::default()
+        self.tls_port.is_some()
+            || self.tls_ip.is_some()
+            || self.tls != TlsOptions::default()
+            || self.tls_options != HttpOptions::default()
     }
 
     /// Whether anything is said of how it is served without TLS.
     pub fn is_plain(&self) -> bool {
-        self.port.is_some() || self.ip.is_some()
+        self.port.is_some() || self.ip.is_some() || self.plain_options != HttpOptions::default()
     }
 }
 
@@ -159,6 +208,11 @@ impl Config {
     /// What was said, the last of each key, by key.
     pub fn statements(&self) -> &[Statement] {
         &self.statements
+    }
+
+    /// The files that were read, in their order; what they include stands behind them.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Who is asked when somebody logs in: `auth_backends.*` and its kin.

@@ -51,7 +51,8 @@ impl Config {
                 judge(Some(was), None);
             }
         }
-        let config = Config::build(statements, new.notes, Vec::new())?;
+        let mut config = Config::build(statements, new.notes, Vec::new())?;
+        config.files = new.files;
         Ok(Reload {
             config,
             changed,

@@ -36,8 +36,12 @@ impl Config {
     }
 }
 
-fn quoted(value: &str) -> String {
-    if value.contains(['#', '\n', ' ']) || value.is_empty() {
+/// A value as a file can have it.
+pub(super) fn quoted(value: &str) -> String {
+    // Within a value that has no quotes around it, one stands for itself.
+    if value.contains('\'') && !value.starts_with('\'') && !value.contains(['#', '\n']) {
+        value.to_owned()
+    } else if value.contains(['#', '\n', ' ']) || value.is_empty() {
         format!("'{value}'")
     } else {
         value.to_owned()

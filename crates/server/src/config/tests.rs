@@ -14,6 +14,20 @@ fn errors(text: &str) -> String {
         .to_string()
 }
 
+fn http_options(options: &HttpOptions) -> String {
+    let HttpOptions {
+        connections_max,
+        requests_max,
+        request_timeout_ms,
+        idle_timeout_ms,
+        compress,
+        backlog,
+    } = options;
+    format!(
+        "{connections_max} {requests_max} {request_timeout_ms} {idle_timeout_ms} {compress} {backlog}"
+    )
+}
+
 /// One row a key: what is written, and how the outcome is read back.
 type Row = (&'static str, fn(&Config) -> String, &'static str);
 
@@ -483,6 +497,163 @@ const OBEYED: &[Row] = &[
         "{\"v\": Rates { messages: Some(1), bytes: Some(2), connections: Some(3) }}",
     ),
     (
+        "management.tcp.max_connections = 3\nmanagement.tcp.max_keepalive = 4\nmanagement.tcp.request_timeout = 5\n\
+         management.tcp.idle_timeout = 6\nmanagement.tcp.compress = false",
+        |c| http_options(&c.management.plain_options),
+        "3 4 5 6 false 1024",
+    ),
+    (
+        "management.ssl.max_connections = 3\nmanagement.ssl.max_keepalive = 4\nmanagement.ssl.request_timeout = 5\n\
+         management.ssl.idle_timeout = 6\nmanagement.ssl.compress = false\nmanagement.ssl.backlog = 8",
+        |c| http_options(&c.management.tls_options),
+        "3 4 5 6 false 8",
+    ),
+    (
+        "prometheus.tcp.max_connections = 3\nprometheus.tcp.max_keepalive = 4\nprometheus.tcp.request_timeout = 5\n\
+         prometheus.tcp.idle_timeout = 6\nprometheus.tcp.compress = false",
+        |c| http_options(&c.prometheus.plain_options),
+        "3 4 5 6 false 1024",
+    ),
+    (
+        "prometheus.ssl.max_connections = 3\nprometheus.ssl.max_keepalive = 4\nprometheus.ssl.request_timeout = 5\n\
+         prometheus.ssl.idle_timeout = 6\nprometheus.ssl.compress = false\nprometheus.ssl.backlog = 8",
+        |c| http_options(&c.prometheus.tls_options),
+        "3 4 5 6 false 8",
+    ),
+    (
+        "management.tcp.max_connections = infinity",
+        |c| c.management.plain_options.connections_max.to_string(),
+        "18446744073709551615",
+    ),
+    (
+        "prometheus.tcp.listener = none",
+        |c| c.prometheus.none.to_string(),
+        "true",
+    ),
+    (
+        "prometheus.tcp.listener = 127.0.0.1:7",
+        |c| format!("{:?} {:?}", c.prometheus.ip, c.prometheus.port),
+        "Some(127.0.0.1) Some(7)",
+    ),
+    (
+        "management.path_prefix = rabbit/mq/",
+        |c| c.api.path_prefix.clone(),
+        "/rabbit/mq",
+    ),
+    (
+        "management.path_prefix = /",
+        |c| c.api.path_prefix.clone(),
+        "",
+    ),
+    (
+        "management.http.max_body_size = 5",
+        |c| c.api.body_bytes_max.to_string(),
+        "5",
+    ),
+    (
+        "management.http.hide_allow_header = true",
+        |c| c.api.hide_allow.to_string(),
+        "true",
+    ),
+    (
+        "management.http_log_dir = /var/log/x",
+        |c| format!("{:?}", c.http_log_dir),
+        "Some(\"/var/log/x\")",
+    ),
+    (
+        "http_dispatch.access_log_dir = /var/log/x",
+        |c| format!("{:?}", c.http_log_dir),
+        "Some(\"/var/log/x\")",
+    ),
+    (
+        "management.load_definitions = /etc/d.json",
+        |c| format!("{:?}", c.definitions),
+        "Some(\"/etc/d.json\")",
+    ),
+    (
+        "management.disable_basic_auth = true",
+        |c| c.api.basic_auth_disabled.to_string(),
+        "true",
+    ),
+    (
+        "management.login_session_timeout = 9",
+        |c| format!("{:?}", c.api.login_session_timeout_min),
+        "Some(9)",
+    ),
+    (
+        "management.restrictions.operator_policy_changes.disabled = true",
+        |c| c.api.operator_policies_locked.to_string(),
+        "true",
+    ),
+    (
+        "management.cors.allow_origins.2 = http://b\nmanagement.cors.allow_origins.10 = *\nmanagement.cors.allow_origins.1 = http://a",
+        |c| c.api.cors_origins.join(" "),
+        "http://a http://b *",
+    ),
+    (
+        "management.cors.allow_origins.1 = http://a\nmanagement.cors.allow_origins = none",
+        |c| c.api.cors_origins.join(" "),
+        "",
+    ),
+    (
+        "management.cors.max_age = 7",
+        |c| c.api.cors_age_max_s.to_string(),
+        "7",
+    ),
+    (
+        "management.csp.policy = a\nmanagement.hsts.policy = 'b; c'\nmanagement.headers.content_type_options = d\n\
+         management.headers.xss_protection = e\nmanagement.headers.frame_options = f\n\
+         management.headers.referrer_policy = g",
+        |c| {
+            let shown = c.api.headers.iter().map(|(header, value)| {
+                format!("{header:?}:{}", value.to_str().expect("it is text"))
+            });
+            shown.collect::<Vec<_>>().join(" ")
+        },
+        "ContentSecurityPolicy:a StrictTransportSecurity:b; c ContentTypeOptions:d XssProtection:e FrameOptions:f \
+         ReferrerPolicy:g",
+    ),
+    (
+        "management.listener.port = 7\nmanagement.listener.ip = ::1\nmanagement.listener.server.max_keepalive = 2\n\
+         management.listener.server.request_timeout = 3\nmanagement.listener.server.idle_timeout = 4\n\
+         management.listener.server.compress = false",
+        |c| {
+            let options = http_options(&c.management.plain_options);
+            format!("{:?} {:?} {options}", c.management.ip, c.management.port)
+        },
+        "Some(::1) Some(7) 1024 2 3 4 false 1024",
+    ),
+    (
+        "management.listener.ssl = true\nmanagement.listener.ssl_opts.certfile = /c\nmanagement.listener.ssl_opts.keyfile = /k\n\
+         management.listener.ssl_opts.cacertfile = /a\nmanagement.listener.ssl_opts.verify = verify_peer\n\
+         management.listener.ssl_opts.fail_if_no_peer_cert = true\nmanagement.listener.ssl_opts.depth = 3\n\
+         management.listener.ssl_opts.versions.1 = tlsv1.3",
+        |c| {
+            let (HttpListen { tls, tls_port, .. }, plain) =
+                (&c.management, c.management.is_plain());
+            let files = (&tls.certfile, &tls.keyfile, &tls.cacertfile);
+            let asked = (tls.verify_peer, tls.fail_if_no_peer_cert, tls.depth);
+            format!("{tls_port:?} {plain} {files:?} {asked:?} {}", tls.tls12)
+        },
+        "Some(15672) false (Some(\"/c\"), Some(\"/k\"), Some(\"/a\")) (true, true, 3) false",
+    ),
+    (
+        "management.listener.port = 7\nmanagement.tcp.port = 8",
+        |c| format!("{:?}", c.management.port),
+        "Some(8)",
+    ),
+    ("prometheus.path = /m", |c| c.api.metrics.path.clone(), "/m"),
+    (
+        "prometheus.return_per_object_metrics = true",
+        |c| c.api.metrics.per_object.to_string(),
+        "true",
+    ),
+    (
+        "prometheus.authentication.enabled = true",
+        |c| c.api.metrics.login_needed.to_string(),
+        "true",
+    ),
+    (
         "management.tcp.port = 1",
         |c| format!("{:?}", c.management.port),
         "Some(1)",
@@ -675,7 +846,7 @@ fn every_obeyed_key_has_a_row() {
 #[test]
 fn defaults_are_what_the_table_says() {
     for key in obeyed::all().filter(|key| !key.name.contains('$') && !key.default.is_empty()) {
-        let default = read(&format!("{} = '{}'", key.name, key.default));
+        let default = read(&format!("{} = {}", key.name, show::quoted(key.default)));
         if key.name == "data_dir" {
             continue; // `None` means the default here.
         }
@@ -806,6 +977,32 @@ fn wrong_lines_are_named() {
             "management.tcp.ip = host",
             "rabbitmq.conf:1: management.tcp.ip = host: expected an IP address",
         ),
+        (
+            "management.path_prefix = /a b",
+            "rabbitmq.conf:1: management.path_prefix = /a b: expected a path of letters, digits, -, ., _ and ~, \
+             with / between them",
+        ),
+        (
+            "prometheus.path = /a/../b",
+            "rabbitmq.conf:1: prometheus.path = /a/../b: expected a path of letters, digits, -, ., _ and ~, with / \
+             between them",
+        ),
+        (
+            "management.hsts.policy = '''a\nb'''",
+            "rabbitmq.conf:1: management.hsts.policy = a\nb: expected the text of an HTTP header: one line",
+        ),
+        (
+            "management.http.max_body_size = -1",
+            "rabbitmq.conf:1: management.http.max_body_size = -1: expected a whole number from 0 to 1073741824",
+        ),
+        (
+            "management.tcp.idle_timeout = 0",
+            "rabbitmq.conf:1: management.tcp.idle_timeout = 0: expected a whole number from 1 to 86400000",
+        ),
+        (
+            "prometheus.tcp.listener = 15692",
+            "rabbitmq.conf:1: prometheus.tcp.listener = 15692: expected IP:PORT or none",
+        ),
         ("include x", "rabbitmq.conf:1: include is for files"),
     ] {
         assert_eq!(errors(text), expected, "{text}");
@@ -918,6 +1115,26 @@ fn what_is_said_last_wins() {
         .push(("--amqp", "listeners.tcp.2".into(), "127.0.0.2:0".into()));
     let config = Config::load(&sources).expect("it is right");
     assert_eq!(config.listen.amqp.wanted, ["127.0.0.1:0", "127.0.0.2:0"]);
+}
+
+#[test]
+fn files_are_named_in_the_order_in_which_they_were_read() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let dir = dir.path().canonicalize().expect("it is there");
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.join(name), text).expect("there is room");
+    };
+    write("a.conf", "heartbeat = 1\ninclude b.conf\n");
+    write("b.conf", "frame_max = 10000\n");
+    let sources = Sources {
+        file: Some(dir.join("a.conf")),
+        ..Sources::default()
+    };
+    let config = Config::load(&sources).expect("it is right");
+    assert_eq!(config.files(), [dir.join("a.conf"), dir.join("b.conf")]);
+    let reload = config.reload(&sources).expect("it is right");
+    assert_eq!(reload.config.files(), config.files());
+    assert!(read("heartbeat = 1").files().is_empty());
 }
 
 #[test]

@@ -99,6 +99,31 @@ impl Given<'_> {
         ip.map_err(|_| "expected an IP address".to_owned())
     }
 
+    /// The beginning of a URL's path: `/` and words, which need no encoding. An ending `/` is left out, and so is all
+    /// of `/`.
+    pub(super) fn url_path(&self) -> Result<String, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+        let words = self.value.trim_matches('/');
+        let sound = self.value.chars().all(plain)
+            && (words.is_empty()
+                || words
+                    .split('/')
+                    .all(|word| !matches!(word, "" | "." | "..")));
+        match (sound, words) {
+            (false, _) => {
+                Err("expected a path of letters, digits, -, ., _ and ~, with / between them".into())
+            }
+            (true, "") => Ok(String::new()),
+            (true, words) => Ok(format!("/{words}")),
+        }
+    }
+
+    /// What an HTTP header may hold.
+    pub(super) fn header(&self) -> Result<axum::http::HeaderValue, String> {
+        let value = axum::http::HeaderValue::from_str(self.value);
+        value.map_err(|_| "expected the text of an HTTP header: one line".to_owned())
+    }
+
     /// A path.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(self.value)

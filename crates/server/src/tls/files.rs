@@ -95,6 +95,15 @@ pub(super) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         .map_err(|error| wrong(file, format!("there is no private key in it: {error}")))
 }
 
+/// When each of these certificates ends, in seconds since 1970; what is none is left out.
+pub(super) fn ends_s(certificates: &[CertificateDer<'_>]) -> Vec<i64> {
+    let ends = certificates.iter().filter_map(|certificate| {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    ends.collect()
+}
+
 /// When the first certificate of a chain ends, in seconds since 1970.
 pub(super) fn expires_at_s(file: &Path, chain: &[CertificateDer<'_>]) -> Result<i64, TlsError> {
     let first = chain
@@ -113,6 +122,21 @@ pub(super) fn utc(at_s: i64) -> String {
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     let (hour, minute, second) = at.to_hms();
     format!("{year}-{month:02}-{day:02} {hour}:{minute:02}:{second:02}")
+}
+
+/// A moment in UTC, as web servers' logs have it: `02/Jan/2030:03:04:05 +0000`.
+pub(crate) fn log_time(at_s: i64) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let Ok(at) = ASN1Time::from_timestamp(at_s) else {
+        return "-".to_owned();
+    };
+    let at = at.to_datetime();
+    let month = MONTHS[usize::from(u8::from(at.month()) - 1)];
+    let (hour, minute, second) = at.to_hms();
+    let (day, year) = (at.day(), at.year());
+    format!("{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000")
 }
 
 /// The files of a directory, sorted.
@@ -152,5 +176,6 @@ mod tests {
     fn moments_are_written_as_rabbitmq_does() {
         assert_eq!(utc(0), "1970-01-01 0:00:00");
         assert_eq!(utc(1_893_553_445), "2030-01-02 3:04:05");
+        assert_eq!(log_time(1_893_553_445), "02/Jan/2030:03:04:05 +0000");
     }
 }

@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use files::log_time;
 pub use identity::{LoginFrom, SanType, subject};
 
 use files::Fingerprint;
@@ -147,6 +148,8 @@ struct Loaded {
     config: Arc<ServerConfig>,
     /// When the server's certificate ends, in seconds since 1970.
     expires_at_s: i64,
+    /// The same of the roots that clients' certificates are traced to.
+    roots_expire_at_s: Vec<i64>,
 }
 
 #[derive(Debug)]
@@ -190,7 +193,11 @@ impl Tls {
 
     /// The certificate as it is told to operators.
     pub(crate) fn certificate(&self, protocol: &'static str) -> management::Certificate {
-        let expires_at_s = self.expires_at_s();
+        let Loaded {
+            expires_at_s,
+            roots_expire_at_s,
+            ..
+        } = self.current.read().clone();
         let name = |file: &Option<PathBuf>| {
             file.as_ref()
                 .map_or_else(String::new, |file| file.display().to_string())
@@ -202,6 +209,8 @@ impl Tls {
             cacertfile: name(&told.options.cacertfile),
             expires_at_s,
             expires_on: files::utc(expires_at_s),
+            roots_expire_on: roots_expire_at_s.iter().copied().map(files::utc).collect(),
+            roots_expire_at_s: roots_expire_at_s.iter().copied().min(),
         }
     }
 
@@ -291,8 +300,15 @@ fn load(whose: Whose, options: &TlsOptions) -> Result<Loaded, TlsError> {
             keyfile.display()
         ))
     })?;
+    // RabbitMQ tells their end whether clients are asked for certificates or not.
+    let roots = options.cacertfile.as_deref().map(files::certificates);
+    let roots_expire_at_s = match roots {
+        Some(Ok(roots)) => files::ends_s(&roots),
+        Some(Err(_)) | None => Vec::new(),
+    };
     Ok(Loaded {
         config: Arc::new(config),
         expires_at_s,
+        roots_expire_at_s,
     })
 }

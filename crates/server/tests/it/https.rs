@@ -54,6 +54,14 @@ fn the_management_api_is_served_over_tls() {
         listed.contains(r#""protocol":"https""#) && listed.contains(r#""tls":true"#),
         "{listed}"
     );
+    // Everything ends within three thousand years, the roots of clients' certificates, too.
+    let path = "/api/health/checks/certificate-expiration/3000/years";
+    let ending = get(through, path, GUEST);
+    assert!(ending.starts_with("HTTP/1.1 503"), "{ending}");
+    assert!(
+        ending.contains(r#""cacertfile_expires_on":["4096-"#),
+        "{ending}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod events;
 mod fields;
 mod flood;
 mod garbage;
+mod http;
 mod https;
 mod memory;
 mod pki;

@@ -1,5 +1,6 @@
 //! The keys that are obeyed, a table for each subject. [`super`] says how to add one.
 
+mod api;
 mod auth;
 mod definitions;
 mod http;
@@ -32,9 +33,24 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         http::MANAGEMENT,
     ),
     (
+        "Management API, what it answers",
+        "RabbitMQ's keys; each changes every listener of the API.",
+        api::MANAGEMENT,
+    ),
+    (
+        "Management API, RabbitMQ's old listener",
+        "One listener, with TLS or without, as RabbitMQ had it before 3.7.9. The keys above go before these.",
+        http::LEGACY,
+    ),
+    (
         "Metrics",
         "For Prometheus. A flag `--metrics` goes before the `tcp` keys.",
         http::PROMETHEUS,
+    ),
+    (
+        "Metrics, what they are",
+        "What is served, under which path, for whom.",
+        api::PROMETHEUS,
     ),
     (
         "Limits",
@@ -83,6 +99,8 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
 /// Other names of keys.
 pub(super) static ALIASES: &[(&str, &str)] = &[
     ("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
+    ("http_dispatch.access_log_dir", "management.http_log_dir"),
+    ("management.load_definitions", "load_definitions"),
     ("channel_max", "max_channels_per_connection"),
     ("connection_max", "max_connections"),
 ];
