@@ -99,9 +99,10 @@ fn measure(
     peer: Option<&Running>,
     results: &mut Results,
 ) -> Result<()> {
-    let leveret = brokers::start_leveret(program, folder)?;
-    results.note_start(Side::Leveret, Some(&leveret));
     for _ in 0..options.repetitions {
+        // A fresh one each time: what a broker keeps of an earlier load would hide what this one takes.
+        let leveret = brokers::start_leveret(program, folder)?;
+        results.note_start(Side::Leveret, Some(&leveret));
         let report = load(scenario, options, program, folder, &leveret)?;
         results.add(scenario, Side::Leveret, &report);
         if let Some(peer) = peer.filter(|_| scenario.with_peer) {
