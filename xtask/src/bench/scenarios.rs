@@ -33,7 +33,7 @@ const fn scenario(
 const NO_WARM_UP: &[&str] = &["-z", "3"];
 
 /// All of them, in the order of the table.
-pub(super) static SCENARIOS: [Scenario; 20] = [
+pub(super) static SCENARIOS: [Scenario; 22] = [
     scenario(
         "transient-16",
         "16 B, transient, auto-ack, 1 publisher, 1 consumer",
@@ -205,6 +205,32 @@ pub(super) static SCENARIOS: [Scenario; 20] = [
                 "throughput",
                 "--rate",
                 "100000",
+                "-x",
+                "500",
+                "-y",
+                "500",
+                "-u",
+                "500",
+            ],
+        )
+    },
+    Scenario {
+        with_peer: false,
+        ..scenario(
+            "rate-low",
+            "20,000/s, 1 queue, 2 connections",
+            &["throughput", "--rate", "20000"],
+        )
+    },
+    Scenario {
+        with_peer: false,
+        ..scenario(
+            "rate-low-connections",
+            "20,000/s, 500 queues, 1,000 connections",
+            &[
+                "throughput",
+                "--rate",
+                "20000",
                 "-x",
                 "500",
                 "-y",
