@@ -55,6 +55,7 @@ impl World {
             local_port: 5672,
             loopback: true,
             external_user: None,
+            tls: None,
         };
         Client {
             connection: Connection::new(Arc::clone(&self.node), id, peer, self.now_ms),

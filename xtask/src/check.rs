@@ -1,10 +1,10 @@
-//! `cargo xtask check`: formatting, clippy, tidy. What every commit passes.
+//! `cargo xtask check`: formatting, clippy, tidy, fuzz targets. What every commit passes.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::process::{cargo, root, succeeds};
+use crate::process::{cargo, root, succeeds, target_directory};
 use crate::tally::{Summary, Tally};
 use crate::tidy;
 
@@ -23,6 +23,13 @@ pub(crate) fn run(summary: &mut Summary) {
             "warnings",
         ];
         Ok(succeeds(&mut cargo(&arguments)))
+    });
+    step(summary, "fuzz targets compile", || {
+        let target = target_directory()?;
+        let arguments = ["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml"];
+        // What the workspace has compiled is compiled for them, too.
+        let mut check = cargo(&arguments);
+        Ok(succeeds(check.arg("--target-dir").arg(target)))
     });
 }
 
