@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use node::connections::{ChannelEntry, ConnectionEntry};
 
-use crate::access::Guard::{Management, VhostOrMonitoring};
+use crate::access::Guard::{Management, Vhost as VhostGuard};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::connections;
@@ -37,11 +37,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     route(
         "/api/vhosts/{vhost}/channels",
-        &[list(
-            VhostOrMonitoring,
-            list_in_vhost,
-            "List channels of a vhost",
-        )],
+        &[list(VhostGuard, list_in_vhost, "List channels of a vhost")],
     ),
 ];
 
@@ -175,20 +171,22 @@ fn list_of_connection(call: &Call<'_>) -> Result<Answer, Failure> {
 
 fn show(call: &Call<'_>) -> Result<Answer, Failure> {
     let wanted = call.param("channel");
-    for connection in connections::seen(call) {
+    for connection in call.api.node.connections.list() {
         // Names of channels begin with that of their connection.
         if !wanted.starts_with(&*connection.name) {
             continue;
         }
         for (number, entry) in of(&connection) {
-            if channel_name(&connection.name, number) == wanted {
-                let mut object = object(call, &connection, number, &entry);
-                let details = consumers::of_channel(call, &connection, number);
-                object.put("consumer_details", details);
-                object.put("deliveries", Vec::<Json>::new());
-                object.put("publishes", Vec::<Json>::new());
-                return Ok(pages::one(call, object));
+            if channel_name(&connection.name, number) != wanted {
+                continue;
             }
+            connections::check_seen(call, &connection)?;
+            let mut object = object(call, &connection, number, &entry);
+            let details = consumers::of_channel(call, &connection, number);
+            object.put("consumer_details", details);
+            object.put("deliveries", Vec::<Json>::new());
+            object.put("publishes", Vec::<Json>::new());
+            return Ok(pages::one(call, object));
         }
     }
     Err(Failure::no_object())

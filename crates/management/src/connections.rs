@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use node::connections::ConnectionEntry;
 
-use crate::access::Guard::{Management, VhostOrMonitoring};
+use crate::access::Guard::{Management, Vhost as VhostGuard};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/vhosts/{vhost}/connections",
         &[list(
-            VhostOrMonitoring,
+            VhostGuard,
             list_in_vhost,
             "List connections to a vhost",
         )],
@@ -181,8 +181,14 @@ pub(crate) fn find(call: &Call<'_>) -> Result<Arc<ConnectionEntry>, Failure> {
     let found = call.api.node.connections.list();
     let found = found.into_iter().find(|entry| *entry.name == *name);
     let entry = found.ok_or_else(Failure::no_object)?;
+    check_seen(call, &entry)?;
+    Ok(entry)
+}
+
+/// Another user's connection is for `monitoring`.
+pub(crate) fn check_seen(call: &Call<'_>, entry: &ConnectionEntry) -> Result<(), Failure> {
     match call.login.is_monitoring() || entry.user == *call.login.name() {
-        true => Ok(entry),
+        true => Ok(()),
         false => Err(not_yours()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::{self, Denied, Login};
+use crate::access::{self, Denied, Guard, Login};
 use crate::answer::{Answer, Body as AnswerBody};
 use crate::api::{Api, LoggedIn, Peer};
 use crate::call::Call;
@@ -73,9 +73,12 @@ async fn serve(
     let authorization = head.headers.get(AUTHORIZATION).cloned();
     let peer = head.extensions.get::<Peer>().copied();
     let authorization = authorization.as_ref().map(HeaderValue::as_bytes);
-    let login = match access::log_in(&api, authorization, peer).await {
-        Ok(login) => login,
-        Err(denied) => return refused(denied, "RabbitMQ Management"),
+    let login = match operation.guard {
+        Guard::Anyone => Login::nobody(),
+        _ => match access::log_in(&api, authorization, peer).await {
+            Ok(login) => login,
+            Err(denied) => return refused(denied, "RabbitMQ Management"),
+        },
     };
     let who = LoggedIn(Arc::clone(login.name()));
     let is_waiting = head.headers.contains_key(EXPECT);
@@ -96,9 +99,11 @@ async fn serve(
     of(who, answered)
 }
 
-/// An answer to somebody whose name is known.
+/// An answer to somebody, whose name is known unless nobody asked for it.
 fn of(who: LoggedIn, mut response: Response) -> Response {
-    response.extensions_mut().insert(who);
+    if !who.0.is_empty() {
+        response.extensions_mut().insert(who);
+    }
     response
 }
 

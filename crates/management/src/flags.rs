@@ -5,7 +5,7 @@
 
 use node::attempts::Tries;
 
-use crate::access::Guard::{Administrator, Management, Monitoring};
+use crate::access::Guard::{Administrator, Anyone, Management, Monitoring};
 use crate::answer::Answer;
 use crate::api::{Api, RABBITMQ_VERSION};
 use crate::call::Call;
@@ -50,7 +50,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/version",
         &[get(
-            Management,
+            Anyone,
             version,
             "Show the RabbitMQ release that is tracked",
         )],

@@ -1,6 +1,6 @@
 //! Health checks: 200 with `{"status":"ok"}`, or 503 with what is wrong.
 
-use crate::access::Guard::{Management, Vhost as VhostGuard};
+use crate::access::Guard::{Anyone, Management, Vhost as VhostGuard, VhostOrMonitoring};
 use crate::answer::Answer;
 use crate::api::Listening;
 use crate::call::Call;
@@ -106,17 +106,17 @@ pub(crate) const ROUTES: &[Route] = &[
         )],
     ),
     route(
-        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{name}",
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
         &[get(
-            Management,
+            VhostOrMonitoring,
             always,
             "Check that quorum queues have leaders",
         )],
     ),
     route(
-        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{name}/pattern/{pattern}",
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
         &[get(
-            Management,
+            VhostOrMonitoring,
             always,
             "Check that quorum queues have leaders",
         )],
@@ -132,7 +132,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/health/checks/is-in-service",
         &[get(
-            Management,
+            Anyone,
             always,
             "Check that the node is not in maintenance",
         )],
@@ -140,18 +140,18 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/health/checks/below-node-connection-limit",
         &[get(
-            Management,
+            Anyone,
             connection_limit,
             "Check that there is room for connections",
         )],
     ),
     route(
         "/api/health/checks/ready-to-serve-clients",
-        &[get(Management, ready, "Check that clients can be served")],
+        &[get(Anyone, ready, "Check that clients can be served")],
     ),
     route(
         "/api/health/checks/reached-target-cluster-size",
-        &[get(Management, always, "Check that all nodes are there")],
+        &[get(Anyone, always, "Check that all nodes are there")],
     ),
 ];
 

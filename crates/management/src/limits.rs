@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::access::Guard::{Administrator, Management, Vhost};
+use crate::access::Guard::{Administrator, Management, VhostOrMonitoring};
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -19,7 +19,11 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     route(
         "/api/vhost-limits/{vhost}",
-        &[list(Vhost, list_of_vhost, "List a vhost's limits")],
+        &[list(
+            VhostOrMonitoring,
+            list_of_vhost,
+            "List a vhost's limits",
+        )],
     ),
     route(
         "/api/vhost-limits/{vhost}/{name}",

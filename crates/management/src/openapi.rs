@@ -111,6 +111,9 @@ fn describe(route: &Route, operation: &Operation) -> Value {
         "parameters": parameters,
         "responses": responses(operation),
     });
+    if operation.guard == Guard::Anyone {
+        described["security"] = json!([]);
+    }
     if matches!(operation.method, "PUT" | "POST") {
         described["requestBody"] = json!({
             "required": operation.body.iter().any(|field| field.required),
@@ -127,6 +130,7 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = &'static str> {
 
 fn who(guard: Guard) -> &'static str {
     match guard {
+        Guard::Anyone => "anybody, without a login",
         Guard::Management => "whoever may use the API",
         Guard::Monitoring => "monitoring and administrator",
         Guard::Administrator => "administrator",

@@ -280,7 +280,8 @@ fn has_topic(call: &Call<'_>, user: &str, vhost: &str, exchange: Option<&str>) -
 fn clear_topics(call: &Call<'_>) -> Result<Answer, Failure> {
     let (user, vhost) = (call.param("user"), call.param("vhost"));
     let exchange = call.try_param("exchange");
-    if !has_topic(call, user, vhost, exchange) {
+    // Whichever exchange the path names, as in RabbitMQ.
+    if !has_topic(call, user, vhost, None) {
         return Err(Failure::no_object());
     }
     let identities = &call.api.node.identities;

@@ -74,7 +74,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "/api/operator-policies/{vhost}/{name}",
         &[
             get(
-                Vhost,
+                Administrator,
                 |call| unlocked(call).and_then(|()| show(call, Operator)),
                 "Show an operator policy",
             ),

@@ -41,7 +41,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route(
         "/api/queues/{vhost}/{queue}/actions",
         &[post(
-            VhostGuard,
+            Administrator,
             act,
             "Act on a mirrored queue, of which there are none",
         )

@@ -5,6 +5,7 @@ mod api;
 mod beyond;
 mod damage;
 mod events;
+mod fuzz;
 mod lists;
 mod messages;
 mod openapi;

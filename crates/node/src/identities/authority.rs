@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use metadata::identity::{PermissionKind, TopicAction, User};
+use metadata::identity::{HashingAlgorithm, PasswordHash, PermissionKind, TopicAction, User};
 use metadata::topology::Name;
 
 use super::{AuthFailure, Identities};
@@ -35,6 +35,34 @@ pub trait Grants: Debug + Send + Sync {
     fn expires_at_ms(&self) -> Option<u64>;
 }
 
+/// May do nothing.
+#[derive(Debug)]
+struct NoGrants;
+
+impl Grants for NoGrants {
+    fn may_enter(&self, _vhost: &str) -> bool {
+        false
+    }
+
+    fn check(&self, _vhost: &str, _kind: PermissionKind, _resource: &str) -> bool {
+        false
+    }
+
+    fn check_topic(
+        &self,
+        _vhost: &str,
+        _exchange: &str,
+        _action: TopicAction,
+        _routing_key: &str,
+    ) -> bool {
+        false
+    }
+
+    fn expires_at_ms(&self) -> Option<u64> {
+        None
+    }
+}
+
 /// Who has logged in.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedUser {
@@ -46,6 +74,17 @@ impl AuthenticatedUser {
     /// One of the node's own users, with the node's permissions.
     pub(super) fn own(user: Arc<User>) -> AuthenticatedUser {
         AuthenticatedUser { user, grants: None }
+    }
+
+    /// Who has not logged in, where that is not asked for: without a name, and without any right.
+    pub fn nobody() -> AuthenticatedUser {
+        let user = User {
+            name: "".into(),
+            password_hash: PasswordHash::from_bytes(Vec::new()),
+            hashing_algorithm: HashingAlgorithm::DEFAULT,
+            tags: Vec::new(),
+        };
+        AuthenticatedUser::granted(user, Arc::new(NoGrants))
     }
 
     /// Somebody whom another authority vouches for.

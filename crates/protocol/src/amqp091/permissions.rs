@@ -16,11 +16,7 @@ impl Session {
     ) -> Result<(), Fault> {
         // The default exchange has no name to match; RabbitMQ checks `amq.default` in its place.
         let name = if name.is_empty() { "amq.default" } else { name };
-        if self
-            .node
-            .identities
-            .allows(&self.user, &self.vhost.name, permission, name)
-        {
+        if self.is_permitted(permission, name) {
             return Ok(());
         }
         let (word, vhost, user) = (permission.name(), &self.vhost.name, self.user.name());
@@ -28,6 +24,21 @@ impl Session {
             "{word} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'"
         );
         Err(Fault::access(text))
+    }
+
+    /// Any permission at all, which is enough to ask whether something is there (a passive declare, since RabbitMQ
+    /// 4.3). Who has none is refused as if it were to be configured.
+    pub(crate) fn check_any(&self, kind: &'static str, name: &str) -> Result<(), Fault> {
+        let others = [PermissionKind::Write, PermissionKind::Read];
+        if others.iter().any(|one| self.is_permitted(*one, name)) {
+            return Ok(());
+        }
+        self.check(PermissionKind::Configure, kind, name)
+    }
+
+    fn is_permitted(&self, permission: PermissionKind, name: &str) -> bool {
+        let identities = &self.node.identities;
+        identities.allows(&self.user, &self.vhost.name, permission, name)
     }
 
     /// Topic permissions, which only topic exchanges have.

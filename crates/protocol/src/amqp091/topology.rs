@@ -66,7 +66,7 @@ impl Session {
         let name = strip_line_breaks(declare.exchange);
         let ticket = if declare.passive {
             self.check_not_default(&name)?;
-            self.check(PermissionKind::Configure, "exchange", &name)?;
+            self.check_any("exchange", &name)?;
             self.vhost.find_exchange(&name)?;
             Ticket::NONE
         } else {
@@ -176,9 +176,9 @@ impl Session {
         arguments: FieldTable,
     ) -> Result<BindingSpec, Fault> {
         let source = strip_line_breaks(source);
+        self.check(PermissionKind::Write, "exchange", &destination)?;
         self.check_not_default(&destination)?;
         self.check_not_default(&source)?;
-        self.check(PermissionKind::Write, "exchange", &destination)?;
         self.check_binding_source(&source, routing_key)?;
         Ok(BindingSpec {
             source: source.into(),
@@ -242,7 +242,7 @@ impl Session {
         if self.is_reply_address(&name) {
             return Ok((name, 0, 1, Ticket::NONE));
         }
-        self.check(PermissionKind::Configure, "queue", &name)?;
+        self.check_any("queue", &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         let counts = cell.counts();
         Ok((name, counts.ready, counts.consumers, Ticket::NONE))
@@ -380,8 +380,8 @@ impl Session {
             (_, key) => key.into(),
         };
         let exchange = strip_line_breaks(exchange);
-        self.check_not_default(&exchange)?;
         self.check(PermissionKind::Write, "queue", &name)?;
+        self.check_not_default(&exchange)?;
         self.check_binding_source(&exchange, &routing_key)?;
         Ok(BindingSpec {
             source: exchange.into(),

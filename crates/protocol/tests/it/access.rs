@@ -63,6 +63,21 @@ fn each_operation_needs_its_permissions() {
             "write access to exchange 'amq.default'",
         ),
         ("queue.bind x r.e k", "write access to queue 'x'"),
+        ("queue.bind x - k", "write access to queue 'x'"),
+        (
+            "queue.bind w.q - k",
+            "operation not permitted on the default exchange",
+        ),
+        ("exchange.bind x - k", "write access to exchange 'x'"),
+        (
+            "exchange.bind - r.e k",
+            "write access to exchange 'amq.default'",
+        ),
+        ("queue.declare x passive", "configure access to queue 'x'"),
+        (
+            "exchange.declare x fanout passive",
+            "configure access to exchange 'x'",
+        ),
         ("queue.bind w.q x k", "read access to exchange 'x'"),
         ("queue.unbind x r.e k", "write access to queue 'x'"),
         ("exchange.bind x r.e k", "write access to exchange 'x'"),
@@ -99,6 +114,25 @@ fn each_operation_needs_its_permissions() {
                 }
                 assert_eq!(heard, [answer], "{line}");
             }
+        }
+    }
+}
+
+/// Whoever may do anything with a name may ask whether it is there: RabbitMQ 4.3.
+#[test]
+fn any_permission_is_enough_for_a_passive_declare() {
+    let world = world_with("^c", "^w", "^r");
+    for name in ["c", "w", "r"] {
+        for (line, kind) in [
+            (format!("[1] queue.declare {name} passive"), "queue"),
+            (
+                format!("[1] exchange.declare {name} fanout passive"),
+                "exchange",
+            ),
+        ] {
+            let close =
+                format!("[1] channel.close 404 NOT_FOUND - no {kind} '{name}' in vhost '/'");
+            user(&world).ask(&line, &[&close]);
         }
     }
 }

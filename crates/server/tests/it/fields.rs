@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use node::settings::Settings;
 use probe::{Client, Options};
@@ -19,6 +18,7 @@ use serde_json::Value;
 use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, wait_until};
+use crate::recorded;
 use crate::service::ask;
 
 const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
@@ -155,10 +155,6 @@ const NAMES: &[&str] = &[
 
 /// Fields and the types of their values, a line each: `queues/fields [].name string`.
 type Fields = BTreeSet<String>;
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fields")
-}
 
 fn json(http: SocketAddr, path: &str) -> Value {
     let (status, body) = ask(http, "GET", &format!("/api/{path}"), GUEST, "");
@@ -312,27 +308,9 @@ fn joined(kinds: &BTreeSet<String>) -> String {
         .join("|")
 }
 
-/// `PATTERN # reason`; a `*` stands for any text.
-fn fits(pattern: &str, field: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = field.strip_prefix(first) else {
-        return false;
-    };
-    let mut last = None;
-    for part in parts {
-        let Some(at) = rest.find(part) else {
-            return false;
-        };
-        rest = &rest[at + part.len()..];
-        last = Some(part);
-    }
-    rest.is_empty() || last == Some("")
-}
-
 #[test]
 fn fields_are_rabbitmqs() {
-    let recorded = std::fs::read_to_string(folder().join("rabbitmq.txt")).expect("it was recorded");
+    let recorded = recorded::read("fields/rabbitmq.txt");
     let theirs: Fields = recorded.lines().map(str::to_owned).collect();
     let listeners = Listeners {
         management: HttpAddresses {
@@ -344,57 +322,13 @@ fn fields_are_rabbitmqs() {
     let broker = Broker::start_with(Settings::default(), listeners);
     let ours = gather(broker.management.0.expect("it is served"), broker.address);
     let found = differences(&theirs, &ours);
-    let allowed = std::fs::read_to_string(folder().join("differences.txt")).expect("it is there");
-    let allowed: Vec<(&str, &str)> = allowed
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("//"))
-        .map(|line| line.split_once(" # ").expect("a field and its reason"))
-        .collect();
-    let mut wrong = Vec::new();
-    for (field, said) in &found {
-        if !allowed
-            .iter()
-            .any(|(pattern, _)| fits(pattern.trim(), field))
-        {
-            wrong.push(format!("{field}: {said}"));
-        }
-    }
-    for (pattern, _) in &allowed {
-        if !found.keys().any(|field| fits(pattern.trim(), field)) {
-            wrong.push(format!("listed, and no difference: {pattern}"));
-        }
-    }
-    assert!(
-        wrong.is_empty(),
-        "{} of them:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-}
-
-#[test]
-fn patterns_fit() {
-    for (pattern, field, expected) in [
-        ("a .b", "a .b", true),
-        ("a .b", "a .bc", false),
-        ("* .b", "a/c .b", true),
-        ("a*", "a .b", true),
-        ("* .b*", "a .b.c", true),
-        ("* .b", "a .b.c", false),
-    ] {
-        assert_eq!(fits(pattern, field), expected, "{pattern} {field}");
-    }
+    recorded::judge(&found, "fields/differences.txt");
 }
 
 #[test]
 #[ignore = "needs a RabbitMQ"]
 fn fields_are_recorded() {
-    let address = |name: &str| -> SocketAddr {
-        let text = std::env::var(name).unwrap_or_else(|_| panic!("{name} says where it is"));
-        text.parse().expect("an address")
-    };
-    let fields = gather(address("RABBITMQ_HTTP"), address("RABBITMQ_AMQP"));
-    let lines: Vec<String> = fields.into_iter().collect();
-    std::fs::create_dir_all(folder()).expect("made");
-    std::fs::write(folder().join("rabbitmq.txt"), lines.join("\n") + "\n").expect("written");
+    let (http, amqp) = recorded::reference();
+    let lines: Vec<String> = gather(http, amqp).into_iter().collect();
+    recorded::write("fields/rabbitmq.txt", &lines);
 }

@@ -171,3 +171,30 @@ fn joined(mut chunks: &str) -> String {
     }
     body
 }
+
+/// The status of the answer to a request, whatever it goes on with. Without
+/// an authorization nothing is said of who asks.
+pub(crate) fn status_of(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    authorization: &str,
+    body: &str,
+) -> u16 {
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    let length = body.len();
+    let authorization = match authorization {
+        "" => String::new(),
+        authorization => format!("authorization: {authorization}\r\n"),
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{authorization}\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut first = String::new();
+    let read = BufReader::new(socket).read_line(&mut first);
+    read.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    let status = first.split(' ').nth(1).and_then(|word| word.parse().ok());
+    status.unwrap_or_else(|| panic!("{method} {path}: no status in {first:?}"))
+}
