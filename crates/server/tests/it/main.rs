@@ -16,6 +16,7 @@ mod https;
 mod memory;
 mod permissions;
 mod pki;
+mod policies;
 mod proxy;
 mod recorded;
 mod service;

@@ -38,7 +38,7 @@ pub(crate) fn broker() -> (Broker, SocketAddr) {
 }
 
 /// The `Authorization` of a user whose password is the name.
-fn login(user: &str) -> String {
+pub(crate) fn login(user: &str) -> String {
     use base64::Engine as _;
     let word = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{user}"));
     format!("Basic {word}")
