@@ -105,28 +105,29 @@ fn object(call: &Call<'_>, entry: &ConnectionEntry, unknown: &Json) -> Object {
         .with("user", &entry.user)
         .with("user_who_performed_action", &entry.user)
         .with("vhost", &entry.vhost);
-    let octets = [
-        (
-            "recv_oct",
-            "recv_oct_details",
-            entry.traffic.received_bytes.load(Ordering::Relaxed),
-        ),
-        (
-            "send_oct",
-            "send_oct_details",
-            entry.traffic.sent_bytes.load(Ordering::Relaxed),
-        ),
-    ];
-    stats::put(
-        call,
-        rates::Object::Connection(entry.id.0),
-        &mut object,
-        &octets,
-    );
+    let of = rates::Object::Connection(entry.id.0);
+    stats::put(call, of, &mut object, &octets(entry));
     if let Some(name) = &entry.user_provided_name {
         object.put("user_provided_name", name);
     }
     object
+}
+
+/// What went over a connection, as counters with rates.
+fn octets(entry: &ConnectionEntry) -> [stats::Counted; 2] {
+    let traffic = &entry.traffic;
+    [
+        (
+            "recv_oct",
+            "recv_oct_details",
+            traffic.received_bytes.load(Ordering::Relaxed),
+        ),
+        (
+            "send_oct",
+            "send_oct_details",
+            traffic.sent_bytes.load(Ordering::Relaxed),
+        ),
+    ]
 }
 
 /// A connection in a list.
@@ -149,6 +150,10 @@ impl Listed for Row {
             "connected_at" => entry.connected_at_ms.into(),
             "protocol" => PROTOCOL.into(),
             "ssl" => entry.tls.is_some().into(),
+            "recv_oct" | "send_oct" | "recv_oct_details.rate" | "send_oct_details.rate" => {
+                let of = rates::Object::Connection(entry.id.0);
+                return Some(stats::field(call, of, &octets(entry), field));
+            }
             "user_provided_name" => {
                 return Some(entry.user_provided_name.as_ref().map(Json::from));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use broker::queue::QueueKind;
 use metadata::policy::Policy;
-use node::queue_cell::{ConsumerInfo, QueueCell};
+use node::queue_cell::{ConsumerInfo, QueueCell, QueueCounts};
 use node::vhost::Vhost;
 
 use crate::access::Guard::{Management, Vhost as VhostGuard};
@@ -123,6 +123,23 @@ pub(crate) fn object(
     object
 }
 
+/// What lies in a queue, as counters with rates.
+fn lengths(counts: &QueueCounts) -> [stats::Counted; 3] {
+    [
+        (
+            "messages",
+            "messages_details",
+            counts.ready + counts.unacked,
+        ),
+        ("messages_ready", "messages_ready_details", counts.ready),
+        (
+            "messages_unacknowledged",
+            "messages_unacknowledged_details",
+            counts.unacked,
+        ),
+    ]
+}
+
 fn put_counts(call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
     let (totals, counts) = cell.totals();
     if let Some(stats) = stats::queue(call, cell.id.0, &totals) {
@@ -139,21 +156,8 @@ fn put_counts(call: &Call<'_>, cell: &QueueCell, object: &mut Object) {
     };
     object.put("consumer_capacity", utilisation);
     object.put("consumer_utilisation", utilisation);
-    let lengths = [
-        ("messages", "messages_details", messages),
-        ("messages_ready", "messages_ready_details", counts.ready),
-        (
-            "messages_unacknowledged",
-            "messages_unacknowledged_details",
-            counts.unacked,
-        ),
-    ];
-    stats::put(
-        call,
-        rates::Object::QueueLengths(cell.id.0),
-        object,
-        &lengths,
-    );
+    let of = rates::Object::QueueLengths(cell.id.0);
+    stats::put(call, of, object, &lengths(&counts));
     object.put("messages_ram", messages);
     object.put("messages_ready_ram", counts.ready);
     object.put("messages_unacknowledged_ram", counts.unacked);
@@ -265,7 +269,17 @@ impl Listed for Row {
             "messages_unacknowledged" => counts().unacked.into(),
             "message_bytes" => (counts().ready_bytes + counts().unacked_bytes).into(),
             "consumers" => counts().consumers.into(),
-            _ => return None,
+            "messages_details.rate"
+            | "messages_ready_details.rate"
+            | "messages_unacknowledged_details.rate" => {
+                let of = rates::Object::QueueLengths(self.cell.id.0);
+                return Some(stats::field(call, of, &lengths(&counts()), field));
+            }
+            field => {
+                let counter = field.strip_prefix("message_stats.")?;
+                let stats = stats::queue(call, self.cell.id.0, &self.cell.totals().0);
+                return Some(stats.and_then(|stats| stats.at(counter)));
+            }
         };
         Some(Some(value))
     }

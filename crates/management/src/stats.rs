@@ -7,7 +7,7 @@ use node::queue_cell::QueueTotals;
 use node::vhost::Vhost;
 
 use crate::call::Call;
-use crate::json::Object;
+use crate::json::{Json, Object};
 use crate::rates;
 
 /// A counter: its field, the field of its rate, its value.
@@ -21,6 +21,18 @@ pub(crate) fn put(call: &Call<'_>, of: rates::Object, object: &mut Object, count
         object.put(*name, *value);
         object.put(*details, Object::new().with("rate", rate));
     }
+}
+
+/// One field of what [`put`] puts: a list of thousands is sorted by a rate without building all of each item.
+pub(crate) fn field(
+    call: &Call<'_>,
+    of: rates::Object,
+    counted: &[Counted],
+    field: &str,
+) -> Option<Json> {
+    let mut object = Object::new();
+    put(call, of, &mut object, counted);
+    object.at(field)
 }
 
 /// The counters as a `message_stats`, if any of them ever moved.

@@ -125,13 +125,20 @@ async fn a_page_builds_its_own_items_and_no_others() {
             "q00000",
             5,
         ),
-        // Of rates only the built object knows.
         (
             "queues?page=1&page_size=5&sort=messages_details.rate",
             5,
             "q00000",
-            QUEUES,
+            5,
         ),
+        (
+            "queues?page=1&page_size=5&sort=message_stats.publish_details.rate",
+            5,
+            "q00000",
+            5,
+        ),
+        // Of some fields only the built object knows.
+        ("queues?page=1&page_size=5&sort=memory", 5, "q00000", QUEUES),
     ] {
         let before = api.api.items_built();
         let page = api.get(path).await;
