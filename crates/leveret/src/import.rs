@@ -4,7 +4,7 @@
 //! written directly, and the broker finds everything when it starts. Messages are not copied.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
@@ -17,13 +17,14 @@ use serde_json::Value;
 use server::control::connect;
 use server::control::parameters::ParameterRequest;
 use server::control::protocol::{Request, Response};
+use server::fetch::Client;
 
 use crate::ctl::socket::exchange;
 
 /// Where the data is unless `--data-dir` says otherwise; the same as for `leveret serve`.
 const DATA_DIR: &str = "leveret-data";
-/// How long the other broker may take to answer, in seconds.
-const ANSWER_TIMEOUT_S: u64 = 60;
+/// How long the other broker may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Flags of `leveret import`.
 #[derive(Debug, clap::Args)]
@@ -32,8 +33,11 @@ pub(crate) struct Arguments {
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     file: Option<PathBuf>,
     /// The management API of a running RabbitMQ.
-    #[arg(long, value_name = "http://USER:PASSWORD@HOST:15672")]
+    #[arg(long, value_name = "http[s]://USER:PASSWORD@HOST:15672")]
     from: Option<String>,
+    /// Whom https believes: certificates of authorities, in PEM [default: the system's].
+    #[arg(long, value_name = "FILE", requires = "from")]
+    cacertfile: Option<PathBuf>,
     /// Data directory of the broker to import into [default: leveret-data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -41,7 +45,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let text = match (&arguments.from, &arguments.file) {
-        (Some(url), _) => fetch(url)?,
+        (Some(url), _) => fetch(url, arguments.cacertfile.as_deref())?,
         (None, Some(file)) => std::fs::read_to_string(file)
             .with_context(|| format!("cannot read {}", file.display()))?,
         (None, None) => bail!("say what to import: a file, or --from"),
@@ -55,29 +59,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     report(&warnings, &refused)
 }
 
-/// The definitions of a broker whose management API is at `url`.
-fn fetch(url: &str) -> Result<String> {
+/// The definitions of a broker whose management API is at `url`. Over https its certificate is checked.
+fn fetch(url: &str, cacertfile: Option<&Path>) -> Result<String> {
     let Source { address, login } = Source::parse(url)?;
-    let mut request =
-        minreq::get(format!("{address}/api/definitions")).with_timeout(ANSWER_TIMEOUT_S);
-    if let Some(login) = login {
+    let client = Client::new(cacertfile, ANSWER_TIMEOUT).map_err(|error| anyhow!(error))?;
+    let authorization = login.map(|login| {
         let login = base64::engine::general_purpose::STANDARD.encode(login);
-        request = request.with_header("Authorization", format!("Basic {login}"));
-    }
-    let response = match request.send() {
-        Err(minreq::Error::HttpsFeatureNotEnabled) => bail!(
-            "https is not supported yet: save {address}/api/definitions to a file and import that"
-        ),
-        response => response.with_context(|| format!("cannot reach {address}"))?,
-    };
-    match response.status_code {
-        200 => Ok(response
-            .as_str()
-            .context("the answer is no text")?
-            .to_owned()),
-        401 => bail!("{address} refuses this user and password"),
-        code => bail!("{address} answers {code} {}", response.reason_phrase),
-    }
+        format!("Basic {login}")
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let definitions = format!("{address}/api/definitions");
+    let answer = runtime.block_on(client.definitions(&definitions, authorization));
+    let answer = answer.map_err(|error| anyhow!(error))?;
+    String::from_utf8(answer.to_vec()).context("the answer is no text")
 }
 
 /// An address without the user and password that stood in it.
@@ -90,7 +86,7 @@ struct Source {
 
 impl Source {
     fn parse(url: &str) -> Result<Source> {
-        let wrong = || anyhow!("--from: expected http://USER:PASSWORD@HOST:15672");
+        let wrong = || anyhow!("--from: expected http[s]://USER:PASSWORD@HOST:15672");
         let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
         if !["http", "https"].contains(&scheme) {
             return Err(wrong());

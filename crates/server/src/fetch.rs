@@ -1,6 +1,7 @@
 //! One request over HTTP, or HTTPS with its peer verified.
 //!
-//! Each opens its own connection: logins are rare, and a service that is restarted is found again at once.
+//! Each opens its own connection: who asks logins' services and old brokers asks rarely, and a service that is
+//! restarted is found again at once. Deliberately absent: redirects, which nobody who is asked here answers with.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
@@ -19,19 +20,35 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// Longest answer that is read.
+/// Longest answer of a service that decides on logins.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Longest document of definitions: some hundreds of thousands of queues.
+const DEFINITIONS_BYTES_MAX: usize = 1 << 28;
+
+/// What is asked.
+struct Question {
+    method: Method,
+    /// The form that is posted.
+    form: String,
+    /// The `Authorization` header.
+    authorization: Option<String>,
+    answer_bytes_max: usize,
+}
 
 /// Whom HTTPS believes.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub struct Client {
     tls: Arc<ClientConfig>,
     timeout: Duration,
 }
 
 impl Client {
     /// Believes the roots of a file, or the system's.
-    pub(super) fn new(cacertfile: Option<&Path>, timeout: Duration) -> Result<Client, String> {
+    ///
+    /// # Errors
+    /// If the file has no certificates that can be read.
+    pub fn new(cacertfile: Option<&Path>, timeout: Duration) -> Result<Client, String> {
         let mut roots = RootCertStore::empty();
         match cacertfile {
             Some(file) => {
@@ -62,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no answer in time, or another status than 200.
-    pub(super) async fn get(&self, url: &str) -> Result<Bytes, String> {
+    pub(crate) async fn get(&self, url: &str) -> Result<Bytes, String> {
         self.ask(Method::GET, url, String::new()).await
     }
 
@@ -70,14 +87,42 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub(super) async fn post(&self, url: &str, form: String) -> Result<Bytes, String> {
+    pub(crate) async fn post(&self, url: &str, form: String) -> Result<Bytes, String> {
         self.ask(Method::POST, url, form).await
     }
 
-    async fn ask(&self, method: Method, url: &str, body: String) -> Result<Bytes, String> {
+    /// A broker's definitions, which may be large, from the address of its API. `authorization` is the header.
+    ///
+    /// # Errors
+    /// As [`Client::get`], in words that name the address.
+    pub async fn definitions(
+        &self,
+        url: &str,
+        authorization: Option<String>,
+    ) -> Result<Bytes, String> {
+        let question = Question {
+            method: Method::GET,
+            form: String::new(),
+            authorization,
+            answer_bytes_max: DEFINITIONS_BYTES_MAX,
+        };
+        self.ask_in_time(url, question).await
+    }
+
+    async fn ask(&self, method: Method, url: &str, form: String) -> Result<Bytes, String> {
+        let question = Question {
+            method,
+            form,
+            authorization: None,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
+        self.ask_in_time(url, question).await
+    }
+
+    async fn ask_in_time(&self, url: &str, question: Question) -> Result<Bytes, String> {
         // What is asked may hold a password: only where it goes is told.
         let place = url.split('?').next().unwrap_or_default();
-        match timeout(self.timeout, self.ask_in_time(method, url, body)).await {
+        match timeout(self.timeout, self.ask_at(url, question)).await {
             Ok(answer) => answer.map_err(|error| format!("{place}: {error}")),
             Err(_) => Err(format!(
                 "{place}: no answer within {} ms",
@@ -86,7 +131,7 @@ impl Client {
         }
     }
 
-    async fn ask_in_time(&self, method: Method, url: &str, body: String) -> Result<Bytes, String> {
+    async fn ask_at(&self, url: &str, question: Question) -> Result<Bytes, String> {
         let uri: Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
         let host = uri
             .host()
@@ -103,30 +148,39 @@ impl Client {
         let authority = uri
             .authority()
             .map_or(host.as_str(), |authority| authority.as_str());
-        let request = Request::builder()
-            .method(method)
+        let mut request = Request::builder()
+            .method(question.method)
             .uri(path)
             .header(HOST, authority)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(body)))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = question.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(question.form)))
             .map_err(|error| error.to_string())?;
         let socket = TcpStream::connect((host.as_str(), port))
             .await
             .map_err(|error| error.to_string())?;
         if !secure {
-            return exchange(TokioIo::new(socket), request).await;
+            return exchange(TokioIo::new(socket), request, question.answer_bytes_max).await;
         }
         let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
         let connecting = TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket);
         exchange(
             TokioIo::new(connecting.await.map_err(|error| error.to_string())?),
             request,
+            question.answer_bytes_max,
         )
         .await
     }
 }
 
-async fn exchange<S>(socket: S, request: Request<Full<Bytes>>) -> Result<Bytes, String>
+async fn exchange<S>(
+    socket: S,
+    request: Request<Full<Bytes>>,
+    answer_bytes_max: usize,
+) -> Result<Bytes, String>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -141,7 +195,7 @@ where
         if status != 200 {
             return Err(format!("the answer is {status}"));
         }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        let body = Limited::new(answer.into_body(), answer_bytes_max);
         let body = body.collect().await.map_err(|error| error.to_string())?;
         Ok(body.to_bytes())
     };

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 mod definitions;
 mod driver;
+pub mod fetch;
 mod host;
 mod http;
 mod memory;

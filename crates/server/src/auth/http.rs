@@ -10,7 +10,7 @@ use std::time::Duration;
 use node::identities::LoginRequest;
 
 use super::AuthError;
-use super::fetch::Client;
+use crate::fetch::Client;
 
 /// `auth_http.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 //! service: where `http` says who somebody is, the node's own permissions say what they may do.
 
 mod cache;
-mod fetch;
 mod http;
 pub(crate) mod oauth2;
 

@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use node::settings::Settings;
+use server::fetch::Client;
 use server::tls::TlsOptions;
 use server::{HttpAddresses, Listeners};
 
-use crate::broker::{Broker, wait_until};
+use crate::broker::{Broker, PATIENCE, wait_until};
 use crate::pki::{Authority, Files, params};
 use crate::service::{get, request};
 use crate::tunnel::{config, handshake, tunnel};
@@ -62,6 +63,38 @@ fn the_management_api_is_served_over_tls() {
         ending.contains(r#""cacertfile_expires_on":["4096-"#),
         "{ending}"
     );
+}
+
+/// What `leveret import --from https://...` asks.
+#[test]
+fn definitions_are_fetched_from_whom_the_authority_vouches_for() {
+    let authority = Authority::new("root");
+    let files = Files::new(&authority.sign(params("localhost")), &authority);
+    let stranger = Authority::new("root");
+    files.write("stranger.pem", &stranger.certificate.pem());
+    let (_broker, address) = start(over_tls(files.options()));
+    let fetch = |ca: &str, host: &str, authorization: &str| {
+        let client = Client::new(Some(&files.path(ca)), PATIENCE).expect("certificates");
+        let url = format!("https://{host}:{}/api/definitions", address.port());
+        let authorization = Some(authorization.to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let fetched = client.definitions(&url, authorization);
+        runtime.expect("a runtime").block_on(fetched)
+    };
+    let definitions = fetch("ca.pem", "localhost", GUEST).expect("they are fetched");
+    let definitions: serde_json::Value = serde_json::from_slice(&definitions).expect("JSON");
+    assert_eq!(definitions["users"][0]["name"], "guest");
+    for (ca, host, authorization, said) in [
+        ("stranger.pem", "localhost", GUEST, "certificate"),
+        ("ca.pem", "127.0.0.1", GUEST, "certificate"),
+        ("ca.pem", "localhost", "Basic Z3Vlc3Q6bm8=", "401"),
+    ] {
+        let error = fetch(ca, host, authorization).expect_err("refused");
+        assert!(error.contains(said), "{error}");
+    }
+    assert!(Client::new(Some(&files.path("nope.pem")), PATIENCE).is_err());
 }
 
 #[test]

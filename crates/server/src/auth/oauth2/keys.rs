@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::Claims;
 use super::options::Provider;
-use crate::auth::fetch::Client;
+use crate::fetch::Client;
 
 /// How long a provider may take to answer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
