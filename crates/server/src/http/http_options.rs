@@ -5,7 +5,8 @@ use std::time::Duration;
 /// `management.tcp.*`, `management.ssl.*` and the same of `prometheus`, without addresses and certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// Connections at once; whoever comes then is answered with 503: `max_connections`.
+    /// Connections at once: `max_connections`. For one more, the one that was silent longest is closed; if all have
+    /// asked for something, it is answered with 503.
     pub connections_max: usize,
     /// Requests of one connection; the last one's answer closes it: `max_keepalive`.
     pub requests_max: u64,

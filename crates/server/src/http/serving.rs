@@ -18,12 +18,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use management::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use super::access_log::Seen;
-use super::rooms::{Entry, Rooms};
+use super::rooms::{Entry, Place, Rooms};
 use super::slow_body::SlowBody;
 use super::{HttpOptions, Site, gzip};
 use crate::stalls::Unstalled;
@@ -60,8 +59,8 @@ pub(super) async fn accept(mut site: Site) {
             }
         };
         match rooms.enter() {
-            Entry::Served(permit) => spawn(stream, address, &site, permit),
-            Entry::Refused(permit) => spawn(stream, address, &refusing, permit),
+            Entry::Served(place) => spawn(stream, address, &site, place),
+            Entry::Refused(place) => spawn(stream, address, &refusing, place),
             Entry::Dropped => {}
         }
     }
@@ -92,37 +91,48 @@ fn refusing(site: &Site) -> Site {
     }
 }
 
-fn spawn(stream: TcpStream, address: SocketAddr, site: &Arc<Site>, permit: OwnedSemaphorePermit) {
+fn spawn(stream: TcpStream, address: SocketAddr, site: &Arc<Site>, mut place: Place) {
     let site = Arc::clone(site);
-    // Whoever comes now gets the newest certificate.
-    let acceptor = site.tls.as_ref().map(|tls| tls.acceptor());
     tokio::spawn(async move {
-        // A system that cannot is merely slower.
-        let _ = stream.set_nodelay(true);
-        let peer = Peer { address };
-        match acceptor {
-            None => serve(stream, peer, &site).await,
-            Some(acceptor) => match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => serve(stream, peer, &site).await,
-                Ok(Err(error)) => {
-                    tracing::debug!(peer = %address, "HTTPS connection: {error}")
-                }
-                Err(_) => {
-                    tracing::debug!(peer = %address, "HTTPS connection: TLS handshake timeout")
-                }
-            },
+        if !place.take().await {
+            return;
         }
-        drop(permit);
+        tokio::select! {
+            () = converse(stream, address, &site, &place) => {}
+            () = place.sent_away() => {
+                tracing::debug!(peer = %address, "HTTP connection: others need the place");
+            }
+        }
     });
 }
 
+async fn converse(stream: TcpStream, address: SocketAddr, site: &Arc<Site>, place: &Place) {
+    // A system that cannot is merely slower.
+    let _ = stream.set_nodelay(true);
+    let peer = Peer { address };
+    // Whoever comes now gets the newest certificate.
+    match site.tls.as_ref().map(|tls| tls.acceptor()) {
+        None => serve(stream, peer, site, place).await,
+        Some(acceptor) => match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, peer, site, place).await,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %address, "HTTPS connection: {error}")
+            }
+            Err(_) => {
+                tracing::debug!(peer = %address, "HTTPS connection: TLS handshake timeout")
+            }
+        },
+    }
+}
+
 /// Serves one connection until either side closes it.
-async fn serve<S>(stream: S, peer: Peer, site: &Arc<Site>)
+async fn serve<S>(stream: S, peer: Peer, site: &Arc<Site>, place: &Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests = AtomicU64::new(0);
     let service = service_fn(|request| {
+        place.ask();
         let count = requests.fetch_add(1, Ordering::Relaxed) + 1;
         let site = Arc::clone(site);
         async move {

@@ -1,9 +1,13 @@
 //! Very many clients, or clients that only take up room.
 
+use std::io::Write;
+
 use node::settings::Settings;
 use probe::{Event, Options};
 
 use crate::broker::{Broker, PATIENCE, read_to_end, wait_until};
+use crate::permissions::login;
+use crate::service::status_of;
 
 #[test]
 fn two_thousand_one_after_the_other() {
@@ -146,4 +150,27 @@ fn very_many_channels_and_consumers() {
     assert!(refused.to_string().contains("reply_code=530"), "{refused}");
     drop(client);
     broker.check_all_is_well();
+}
+
+/// Clients that hold connections to the API, and nothing else, keep nobody out of it.
+#[test]
+fn three_thousand_silent_http_connections_keep_nobody_out() {
+    let (broker, http) = crate::permissions::broker();
+    let mut silent = Vec::new();
+    for number in 0..3000 {
+        let mut socket = std::net::TcpStream::connect(http).expect("it listens");
+        if number % 2 == 0 {
+            // Half a request is no request. It may be that the place is gone already.
+            let _ = socket.write_all(b"GET /api/whoami HTTP/1.1\r\nhost: x\r\n");
+        }
+        silent.push(socket);
+        if number % 500 == 0 {
+            let status = status_of(http, "GET", "/api/whoami", &login("guest"), "");
+            assert_eq!(status, 200, "with {number} silent ones");
+        }
+    }
+    let status = status_of(http, "GET", "/api/whoami", &login("guest"), "");
+    assert_eq!(status, 200);
+    drop(silent);
+    drop(broker);
 }

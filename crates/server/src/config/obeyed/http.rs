@@ -18,7 +18,7 @@ macro_rules! client_keys {
                 concat!($prefix, ".max_connections"),
                 Restart,
                 "1024",
-                "connections at once, or `infinity`; whoever comes then is answered with 503",
+                "connections at once, or `infinity`; for one more a silent one is closed, or it is answered with 503",
                 |$config, given| {
                     $options.connections_max = given.limit(usize::MAX)?;
                     Ok(())
