@@ -143,37 +143,37 @@ fn list_in_vhost(call: &Call<'_>) -> Result<Answer, Failure> {
     answer(call, &vhost, &specs)
 }
 
+/// A queue that is not there has its default binding all the same: RabbitMQ makes that one up from the path.
 fn list_of_queue(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
     let name: Name = call.param("queue").into();
-    if vhost.find_queue(&name).is_err() {
-        return Err(Failure::no_object());
+    let is_there = vhost.find_queue(&name).is_ok();
+    let to = Destination::Queue(name.clone());
+    let mut specs = vhost.read(|topology| topology.router.bindings_of_destination(&to));
+    if !is_there {
+        specs.push(BindingSpec {
+            source: "".into(),
+            destination: to,
+            routing_key: name,
+            arguments: FieldTable::default(),
+        });
     }
-    let to = Destination::Queue(name);
-    let specs = vhost.read(|topology| topology.router.bindings_of_destination(&to));
     answer(call, &vhost, &specs)
 }
 
+/// Of an exchange that is not there, none.
 fn list_from_exchange(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
-    let name = known_exchange(call, &vhost)?;
+    let name = call.exchange_param("exchange");
     let specs = vhost.read(|topology| topology.router.bindings_of_source(name));
     answer(call, &vhost, &specs)
 }
 
 fn list_to_exchange(call: &Call<'_>) -> Result<Answer, Failure> {
     let vhost = call.vhost()?;
-    let to = Destination::Exchange(known_exchange(call, &vhost)?.into());
+    let to = Destination::Exchange(call.exchange_param("exchange").into());
     let specs = vhost.read(|topology| topology.router.bindings_of_destination(&to));
     answer(call, &vhost, &specs)
-}
-
-fn known_exchange<'a>(call: &Call<'a>, vhost: &Vhost) -> Result<&'a str, Failure> {
-    let name = call.exchange_param("exchange");
-    match vhost.find_exchange(name) {
-        Ok(_) => Ok(name),
-        Err(_) => Err(Failure::no_object()),
-    }
 }
 
 /// The two ends in the path.

@@ -217,6 +217,18 @@ async fn bindings_go_by_their_properties_key() {
     assert_eq!(listed[0]["arguments"], json!({"a": 1}));
     let path = format!("bindings/%2F/e/e/q/q/{key}");
     assert_eq!(api.call("DELETE", &path, "").await.status, 204);
+    // As RabbitMQ answers for what is not there.
+    for path in ["source", "destination"] {
+        let of_none = api
+            .get(&format!("exchanges/%2F/nope/bindings/{path}"))
+            .await;
+        assert_eq!(of_none, json!([]));
+    }
+    let made_up = json!([{
+        "source": "", "vhost": "/", "destination": "nope", "destination_type": "queue",
+        "routing_key": "nope", "arguments": {}, "properties_key": "nope",
+    }]);
+    assert_eq!(api.get("queues/%2F/nope/bindings").await, made_up);
     let of_queue = api.get("queues/%2F/q/bindings").await;
     assert_eq!(
         of_queue.as_array().map(Vec::len),
