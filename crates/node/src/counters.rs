@@ -5,6 +5,7 @@
 //! once a batch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// What came and went since the process started.
 #[derive(Debug, Default)]
@@ -23,6 +24,24 @@ pub struct Churn {
     pub queues_created: AtomicU64,
     /// Queues that went.
     pub queues_deleted: AtomicU64,
+}
+
+pub use storage::{BUCKETS_US, Counted, Histogram};
+
+/// How long messages took, in all of the node. Whole milliseconds: the clock that rules are given.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// From a queue's taking a message to its first leaving for a consumer. A batch counts as its last message does.
+    pub in_queue: Histogram,
+    /// From reading a publish to having its confirm ready for the socket. A batch counts as one.
+    pub to_confirm: Histogram,
+}
+
+impl Times {
+    /// So many publishes were confirmed, so many milliseconds after they were read.
+    pub fn confirmed(&self, took_ms: u64, count: u64) {
+        self.to_confirm.add(Duration::from_millis(took_ms), count);
+    }
 }
 
 /// Adds one.

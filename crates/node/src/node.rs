@@ -19,7 +19,7 @@ use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::attempts::Attempts;
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
-use crate::counters::Churn;
+use crate::counters::{Churn, Times};
 use crate::dead_letters::Postponed;
 use crate::events::{Events, NodeEvent};
 use crate::identities::{Authenticator, Identities};
@@ -78,6 +78,8 @@ pub struct Node {
     pub(crate) global_parameters: RwLock<BTreeMap<Name, Value>>,
     /// How much came and went.
     pub churn: Arc<Churn>,
+    /// How long messages took.
+    pub times: Arc<Times>,
     /// Where messages are kept; `None` in a node that keeps nothing.
     pub log: Option<Arc<MessageLog>>,
     vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
@@ -137,10 +139,12 @@ impl Node {
         let catalog = Arc::new(catalog);
         let timers = Arc::new(Timers::default());
         let churn = Arc::new(Churn::default());
+        let times = Arc::new(Times::default());
         let events = Arc::new(Events::default());
         let shared = Shared {
             events: Arc::clone(&events),
             churn: Arc::clone(&churn),
+            times: Arc::clone(&times),
             catalog: Arc::clone(&catalog),
             timers: Arc::clone(&timers),
             queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
@@ -170,6 +174,7 @@ impl Node {
             events,
             global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
             churn,
+            times,
             log,
             vhosts: RwLock::default(),
             shared,

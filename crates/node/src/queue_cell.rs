@@ -10,6 +10,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use broker::message::{LogPosition, Message};
 use broker::queue::{
@@ -25,6 +26,7 @@ use wire::amqp091::table::FieldTable;
 
 use crate::catalog::Ticket;
 use crate::connections::ConnectionId;
+use crate::counters::Times;
 use crate::flow::{Backlog, Flow};
 use crate::links::Links;
 use crate::mailbox::{Event, Mailbox};
@@ -33,9 +35,11 @@ use crate::refusal::{Refusal, RefusalKind};
 use crate::timers::Timers;
 use crate::vhost::Vhost;
 
+mod ages;
 mod peek;
 mod policy;
 
+use ages::Ages;
 pub use peek::TakenOut;
 
 pub(crate) use policy::policy_target;
@@ -116,6 +120,9 @@ struct State {
     flow: Flow,
     /// What is only in the log cannot be read.
     unreadable: bool,
+    ages: Ages,
+    /// Messages that left for consumers, each counted once.
+    left: u64,
 }
 
 /// What is left to do once the queue's lock is released. See [`Vhost::conclude`].
@@ -161,6 +168,8 @@ pub struct Around {
     pub timers: Arc<Timers>,
     /// Where its messages are kept, if anywhere.
     pub log: Option<Arc<MessageLog>>,
+    /// Where it tells how long messages waited.
+    pub times: Arc<Times>,
 }
 
 /// One queue of a vhost.
@@ -178,6 +187,7 @@ pub struct QueueCell {
     policy: Mutex<Arc<EffectivePolicy>>,
     timers: Arc<Timers>,
     log: Option<Arc<MessageLog>>,
+    times: Arc<Times>,
     /// When its declaration is on disk; set once, by who declared it.
     declared: OnceLock<Ticket>,
     state: Mutex<State>,
@@ -193,7 +203,12 @@ impl QueueCell {
         around: Around,
         now_ms: u64,
     ) -> Arc<Self> {
-        let Around { vhost, timers, log } = around;
+        let Around {
+            vhost,
+            timers,
+            log,
+            times,
+        } = around;
         let state = State {
             queue: Queue::new(options.clone(), now_ms),
             effects: Effects::default(),
@@ -205,6 +220,8 @@ impl QueueCell {
             getters: Vec::new(),
             flow: Flow::default(),
             unreadable: false,
+            ages: Ages::default(),
+            left: 0,
         };
         let cell = Arc::new(QueueCell {
             id,
@@ -215,6 +232,7 @@ impl QueueCell {
             policy: Mutex::default(),
             timers,
             log,
+            times,
             declared: OnceLock::new(),
             state: Mutex::new(state),
         });
@@ -286,8 +304,31 @@ impl QueueCell {
             self.mind_memory(log, now_ms, state);
         }
         state.flow.follow(state.backlog());
+        self.note_times(now_ms, state);
         let aftermath = self.carry_out(state);
         (result, aftermath)
+    }
+
+    /// Counts how long what left for consumers had waited: once a batch, as its last message.
+    fn note_times(&self, now_ms: u64, state: &mut State) {
+        let queue = &state.queue;
+        let waited_ms = (state.ages).note(now_ms, queue.arrived_len(), queue.ready_len());
+        let totals = queue.totals();
+        let sent = totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack;
+        let left = sent.saturating_sub(totals.redeliver);
+        if let Some(waited_ms) = waited_ms
+            && state.left < left
+        {
+            let waited = Duration::from_millis(waited_ms);
+            self.times.in_queue.add(waited, left - state.left);
+        }
+        state.left = state.left.max(left);
+    }
+
+    /// For how long the message that is next to leave has waited, in milliseconds; `None`: none waits.
+    pub fn oldest_ms(&self, now_ms: u64) -> Option<u64> {
+        let state = self.state.lock();
+        state.ages.oldest_ms(now_ms, state.queue.ready_len())
     }
 
     /// Gives up memory if the queue has too much, and asks for what it wants back.

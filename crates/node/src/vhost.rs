@@ -23,7 +23,7 @@ use wire::amqp091::properties::Properties;
 
 use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
-use crate::counters::{Churn, ExchangeCounters, MessageCounters, count};
+use crate::counters::{Churn, ExchangeCounters, MessageCounters, Times, count};
 use crate::dead_letters::Postponed;
 use crate::events::Events;
 use crate::message_log::{InFlight, MessageLog, Taker};
@@ -44,6 +44,8 @@ pub struct Shared {
     pub timers: Arc<Timers>,
     /// How much came and went in the node.
     pub churn: Arc<Churn>,
+    /// How long messages took.
+    pub times: Arc<Times>,
     /// Who is told of it.
     pub events: Arc<Events>,
     /// The last queue id given out.
@@ -331,6 +333,7 @@ impl Vhost {
             vhost: Weak::clone(&self.this),
             timers: Arc::clone(&self.shared.timers),
             log: self.shared.log.clone(),
+            times: Arc::clone(&self.shared.times),
         };
         QueueCell::new(id, spec, options, owner, around, now_ms)
     }

@@ -26,6 +26,7 @@ mod bytes;
 pub mod disk;
 mod error;
 mod examine;
+mod histogram;
 mod inspect;
 mod keeper;
 mod ledger;
@@ -49,6 +50,7 @@ mod writer;
 
 pub use append::{Append, Batch, OwnerEntry, Refused};
 pub use error::{Damage, StorageError};
+pub use histogram::{BUCKETS_US, Counted, Histogram};
 pub use inspect::{FileKind, InspectedFile, InspectedOwner, Inspection, inspect};
 pub use limits::{READ_BLOCK_BYTES, RECORD_BYTES_MAX};
 pub use log::{DeliberateFault, Durability, Log, Options, Usage, Waker};

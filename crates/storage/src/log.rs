@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::append::Batch;
 use crate::disk::{Disk, Space};
+use crate::histogram::Histogram;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::limits::{BUFFER_BYTES_MAX, LOG_FILE_BYTES, LOG_FILE_BYTES_MIN, LOG_FILES_MAX};
@@ -125,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) writer: Mutex<Writer>,
     /// Only ever locked by who retires; never while `inner` is held.
     pub(crate) keeper: Mutex<Keeper>,
+    /// How long syncs took.
+    pub(crate) syncs: Histogram,
     /// Retired log files that may be written over.
     pub(crate) spares: Mutex<Vec<u64>>,
     pub(crate) indexes: Mutex<IndexCache>,
@@ -256,9 +259,15 @@ impl Log {
             full: AtomicBool::new(false),
             writer: Mutex::new(writer),
             keeper: Mutex::new(keeper),
+            syncs: Histogram::default(),
             spares: Mutex::new(Vec::new()),
             indexes: Mutex::new(IndexCache::default()),
         }))
+    }
+
+    /// How long the syncs of commits took, since the open.
+    pub fn syncs(&self) -> &Histogram {
+        &self.0.syncs
     }
 
     /// Starts the threads that write and retire.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::disk::DiskFile;
 use crate::error::{is_full, used_up};
@@ -84,10 +85,12 @@ impl Shared {
         }
         let noted = chunks.iter().any(|chunk| chunk.last_position > 0);
         if noted && self.options.durability == Durability::Fsync {
+            let begun = Instant::now();
             if let Err(error) = writer.file.sync() {
                 self.fail(&StorageError::disk(log_file::name(writer.number), error));
                 return Step::Failed;
             }
+            self.syncs.add(begun.elapsed(), 1);
             writer.dirty = false;
         }
         self.finish(writer, chunks);

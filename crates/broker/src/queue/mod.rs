@@ -205,6 +205,11 @@ impl Queue {
         self.used_at_ms = now_ms;
     }
 
+    /// Messages that came so far, those that it was given back after a restart included.
+    pub fn arrived_len(&self) -> u64 {
+        self.next_seq
+    }
+
     /// Messages that wait for a consumer, those of a delayed retry among them.
     pub fn ready_len(&self) -> u64 {
         self.ready.len() + self.delayed.len()

@@ -37,6 +37,8 @@ const fn metric<T>(
 struct QueueRow {
     counts: QueueCounts,
     totals: QueueTotals,
+    /// How long the next message to leave has waited; `None`: none waits.
+    oldest_ms: Option<u64>,
 }
 
 struct ChannelRow {
@@ -367,7 +369,7 @@ impl Objects {
         let mut objects = Objects::default();
         for vhost in api.node.vhosts() {
             if wanted.vhost(&vhost.name) {
-                objects.collect_vhost(&vhost, wanted);
+                objects.collect_vhost(&vhost, wanted, api.now_ms());
             }
         }
         for connection in api.node.connections.list() {
@@ -378,7 +380,7 @@ impl Objects {
         objects
     }
 
-    fn collect_vhost(&mut self, vhost: &node::vhost::Vhost, wanted: &Wanted) {
+    fn collect_vhost(&mut self, vhost: &node::vhost::Vhost, wanted: &Wanted, now_ms: u64) {
         let (queues, exchanges) = vhost.read(|topology| {
             let exchanges = topology.router.exchanges();
             let names: Vec<_> = exchanges.iter().map(|spec| spec.name.clone()).collect();
@@ -391,7 +393,11 @@ impl Objects {
         for cell in queues {
             let (totals, counts) = cell.totals();
             self.consumers += u64::from(counts.consumers);
-            let row = QueueRow { counts, totals };
+            let row = QueueRow {
+                counts,
+                totals,
+                oldest_ms: cell.oldest_ms(now_ms),
+            };
             self.queues.push((label("queue", &cell.spec.name), row));
         }
         for name in exchanges {
@@ -438,6 +444,9 @@ impl Objects {
     /// Writes what is wanted of them.
     pub(super) fn write(&self, wanted: &Wanted, page: &mut Page) {
         write(page, wanted, QUEUE_METRICS, &self.queues);
+        if wanted.family("queue_metrics") {
+            self.write_ages(wanted, page);
+        }
         write(page, wanted, CHANNEL_METRICS, &self.channels);
         write(page, wanted, CONNECTION_METRICS, &self.connections);
         write(page, wanted, EXCHANGE_METRICS, &self.exchanges);
@@ -462,6 +471,24 @@ impl Objects {
             ] {
                 page.one(name, Gauge, help, value);
             }
+        }
+    }
+}
+
+impl Objects {
+    /// What RabbitMQ does not tell. Of all queues together it is the highest, for a sum of ages means nothing.
+    fn write_ages(&self, wanted: &Wanted, page: &mut Page) {
+        let name = "queue_oldest_message_age_seconds";
+        let help = "How long the ready message that is next to leave has waited in its queue";
+        page.begin(name, Gauge, help);
+        let seconds = |row: &QueueRow| row.oldest_ms.unwrap_or(0) as f64 / 1000.0;
+        if wanted.per_object {
+            for (labels, row) in &self.queues {
+                page.sample(name, labels, seconds(row));
+            }
+        } else {
+            let highest = self.queues.iter().map(|(_, row)| seconds(row));
+            page.sample(name, "", highest.fold(0.0, f64::max));
         }
     }
 }

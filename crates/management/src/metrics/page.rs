@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use node::counters::{BUCKETS_US, Counted};
+
 /// What a metric's values mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -11,6 +13,8 @@ pub(super) enum Kind {
     Gauge,
     /// A sign that something is so.
     Untyped,
+    /// Counts by size.
+    Histogram,
 }
 
 /// A page of metrics.
@@ -32,6 +36,7 @@ impl Page {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Untyped => "untyped",
+            Kind::Histogram => "histogram",
         };
         let (text, prefix) = (&mut self.text, self.prefix);
         // Writing to a string does not fail.
@@ -55,6 +60,24 @@ impl Page {
     pub(super) fn one(&mut self, name: &str, kind: Kind, help: &str, value: f64) {
         self.begin(name, kind, help);
         self.sample(name, "", value);
+    }
+
+    /// A family of counts of durations, in seconds.
+    pub(super) fn histogram(&mut self, name: &str, help: &str, counted: &Counted) {
+        self.begin(name, Kind::Histogram, help);
+        let bucket = format!("{name}_bucket");
+        let mut so_far = 0;
+        let mut ends = BUCKETS_US.iter();
+        for count in counted.buckets {
+            so_far += count;
+            let end = ends.next().map_or("+Inf".to_owned(), |end_us| {
+                (*end_us as f64 / 1e6).to_string()
+            });
+            self.sample(&bucket, &labels(&[("le", &end)]), so_far as f64);
+        }
+        let sum_s = counted.sum_us as f64 / 1e6;
+        self.sample(&format!("{name}_sum"), "", sum_s);
+        self.sample(&format!("{name}_count"), "", so_far as f64);
     }
 
     /// Metrics from here on have another prefix.

@@ -25,6 +25,7 @@ pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
     }
     if wanted.families.is_none() {
         write_certificates(api, page);
+        write_times(api, page);
         write_global(api, page);
     }
 }
@@ -144,6 +145,28 @@ fn write_certificates(api: &Api, page: &mut Page) {
             ("certfile", &certificate.certfile),
         ]);
         page.sample(name, &labels, certificate.expires_at_s as f64);
+    }
+}
+
+/// What RabbitMQ does not tell: how long messages, confirms and the disk took.
+fn write_times(api: &Api, page: &mut Page) {
+    let times = &api.node.times;
+    page.histogram(
+        "message_queue_time_seconds",
+        "Time from a queue's taking a message to its first leaving for a consumer",
+        &times.in_queue.counted(),
+    );
+    page.histogram(
+        "publisher_confirm_time_seconds",
+        "Time from reading a publish to having its confirm ready",
+        &times.to_confirm.counted(),
+    );
+    if let Some(log) = &api.node.log {
+        page.histogram(
+            "message_log_sync_time_seconds",
+            "Time that the message log's syncs to disk took",
+            &log.syncs().counted(),
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::api::TestApi;
+use crate::api::{NOW_MS, TestApi};
 
 const PUBLISH: &str = "exchanges/%2F/amq.default/publish";
 
@@ -74,11 +74,61 @@ fn read(text: &str) -> Vec<(String, f64)> {
         } else {
             let (name, value) = line.rsplit_once(' ').expect("a name and a value");
             let bare = name.split('{').next().expect("a name");
-            assert_eq!(bare, family, "{line}");
+            let part = bare.strip_prefix(&family).expect("of the family");
+            let is_histogram = text.contains(&format!("# TYPE {family} histogram\n"));
+            let parts = match is_histogram {
+                true => &["_bucket", "_sum", "_count"][..],
+                false => &[""],
+            };
+            assert!(parts.contains(&part), "{line}");
             samples.push((name.to_owned(), value.parse().expect("a number")));
         }
     }
     samples
+}
+
+/// A histogram's buckets by their ends, its sum and its count. Each bucket has what is in those before it.
+fn histogram(samples: &[(String, f64)], name: &str) -> (Vec<(String, f64)>, f64, f64) {
+    let begin = format!("{name}_bucket{{le=\"");
+    let buckets = samples.iter().filter_map(|(known, count)| {
+        let end = known.strip_prefix(&begin)?.strip_suffix("\"}")?;
+        Some((end.to_owned(), *count))
+    });
+    let buckets: Vec<_> = buckets.collect();
+    assert!(buckets.is_sorted_by(|a, b| a.1 <= b.1), "{buckets:?}");
+    let ends = buckets.iter().map(|(end, _)| match &**end {
+        "+Inf" => f64::INFINITY,
+        end => end.parse().expect("a number"),
+    });
+    assert!(ends.collect::<Vec<f64>>().is_sorted_by(|a, b| a < b));
+    let count = value(samples, &format!("{name}_count"));
+    assert_eq!(buckets.last(), Some(&("+Inf".to_owned(), count)));
+    (buckets, value(samples, &format!("{name}_sum")), count)
+}
+
+#[tokio::test]
+async fn times_are_counted_once_a_message() {
+    let api = api_with_traffic().await;
+    let total = read(&scrape(&api, "/metrics").await);
+    // Three came and two left; two of those that were taken had come back. The clock stands still.
+    let waited = histogram(&total, "rabbitmq_message_queue_time_seconds");
+    assert_eq!((waited.1, waited.2), (0.0, 2.0));
+    assert_eq!(waited.0.first(), Some(&("0.0001".to_owned(), 2.0)));
+    // Nobody asked for confirms, and this node has no log.
+    let confirms = histogram(&total, "rabbitmq_publisher_confirm_time_seconds");
+    assert_eq!(confirms.2, 0.0);
+    assert!(!total.iter().any(|(name, _)| name.contains("sync_time")));
+
+    let vhost = api.node.vhost("/").expect("it is there");
+    let cell = vhost.find_queue("q").expect("it is there");
+    assert_eq!(cell.oldest_ms(NOW_MS + 1500), Some(1500));
+    let name = "rabbitmq_queue_oldest_message_age_seconds";
+    assert_eq!(value(&total, name), 0.0);
+    let each = read(&scrape(&api, "/metrics/per-object").await);
+    assert_eq!(
+        value(&each, &format!("{name}{{vhost=\"/\",queue=\"q\"}}")),
+        0.0
+    );
 }
 
 fn value(samples: &[(String, f64)], name: &str) -> f64 {

@@ -25,7 +25,7 @@ use broker::queue::{Incoming, NEVER_MS, Purged, Spill};
 use broker::router::QueueId;
 use parking_lot::Mutex;
 use storage::disk::{Disk, Space, real::RealDisk};
-use storage::{Append, Batch, Log, OwnerEntry, OwnerId, ReadLimit, Running};
+use storage::{Append, Batch, Histogram, Log, OwnerEntry, OwnerId, ReadLimit, Running};
 
 pub use cache::{CACHE_BYTES_DEFAULT, MessageCache};
 pub(crate) use cache::{PageOut, Share};
@@ -283,6 +283,11 @@ impl MessageLog {
     /// What it takes on the medium.
     pub fn usage(&self) -> Usage {
         self.log.usage()
+    }
+
+    /// How long the syncs of its commits took.
+    pub fn syncs(&self) -> &Histogram {
+        self.log.syncs()
     }
 
     /// Bytes that it takes on the medium, about.

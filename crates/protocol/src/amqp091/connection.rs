@@ -518,7 +518,7 @@ impl Connection {
                 output: &mut self.output,
             };
             session.answer_confirms(turn, durable);
-            unconfirmed = session.unconfirmed.front().map(|(promise, _)| *promise);
+            unconfirmed = session.unconfirmed.front().map(|first| first.promise);
         }
         let wanted = [self.output.awaited(durable), unconfirmed];
         let promises = wanted.iter().flatten();

@@ -23,8 +23,7 @@ use super::confirms::Confirms;
 use super::connection::{Tuned, Turn};
 use super::consume::Consumer;
 use super::fault::{Fault, Scope};
-use super::output::Promise;
-use super::publish::PublishBatch;
+use super::publish::{PublishBatch, Unconfirmed};
 use super::publish_again::Templates;
 use super::settle::Settlements;
 use super::transactions::Transaction;
@@ -51,7 +50,7 @@ pub(crate) struct Session {
     pub(crate) publishes: bool,
     pub(crate) owns_queues: bool,
     /// Channels with confirms to say once a promise is kept; promises ascend.
-    pub(crate) unconfirmed: VecDeque<(Promise, u16)>,
+    pub(crate) unconfirmed: VecDeque<Unconfirmed>,
     /// The batch is not with its queues because the log has no room: nothing is read meanwhile.
     pub(crate) waits_for_room: bool,
     /// A queue whose consumers are behind, and how long they are waited for at most: nothing is read meanwhile.

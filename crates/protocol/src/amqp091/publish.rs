@@ -34,6 +34,14 @@ use super::limits::{
 use super::methods::Session;
 use super::output::Promise;
 
+/// Confirms of one channel that are said once a promise is kept.
+pub(crate) struct Unconfirmed {
+    pub(crate) promise: Promise,
+    pub(crate) channel: u16,
+    /// When their publishes were read.
+    pub(crate) since_ms: u64,
+}
+
 /// Where the publish under way goes, and what is remembered of the last one.
 #[derive(Default)]
 pub(crate) struct Publishing {
@@ -625,9 +633,18 @@ impl Session {
             channel.to_confirm = false;
             if let Mode::Confirm(confirms) = &mut channel.mode {
                 confirms.promise(promise);
+                let before = confirms.answered();
                 confirms.answer(durable, number, turn.output.buffer());
+                let at_once = confirms.answered() - before;
+                if at_once > 0 {
+                    self.node.times.confirmed(0, at_once);
+                }
                 if let Some(promise) = confirms.awaited() {
-                    self.unconfirmed.push_back((promise, number));
+                    self.unconfirmed.push_back(Unconfirmed {
+                        promise,
+                        channel: number,
+                        since_ms: turn.now_ms,
+                    });
                 }
             }
         }
@@ -640,17 +657,22 @@ impl Session {
             .log
             .as_ref()
             .is_some_and(|log| log.failure().is_some());
-        while let Some((_, number)) = self
+        while let Some(unconfirmed) = self
             .unconfirmed
-            .pop_front_if(|(promise, _)| failed || promise.is_kept(durable))
+            .pop_front_if(|unconfirmed| failed || unconfirmed.promise.is_kept(durable))
         {
+            let number = unconfirmed.channel;
             let channel = self.channels.find(number);
             if let Some(Mode::Confirm(confirms)) = channel.map(|channel| &mut channel.mode) {
                 let out = turn.output.buffer();
                 if failed {
                     confirms.refuse_waiting(durable, number, out);
                 } else {
+                    let before = confirms.answered();
                     confirms.answer(durable, number, out);
+                    let took_ms = turn.now_ms.saturating_sub(unconfirmed.since_ms);
+                    let count = confirms.answered() - before;
+                    self.node.times.confirmed(took_ms, count);
                 }
             }
         }
