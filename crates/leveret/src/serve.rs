@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use node::node::Node;
 use server::config::Sources;
+use server::control::Environment;
 use server::tls::Tls;
 use server::{Config, Listeners, Served, Server};
 
@@ -114,12 +115,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             server.load_definitions(path)?;
         }
         announce(&server, &data_dir);
+        let environment = server.environment();
+        environment.set(&config);
         systemd::ready();
         let reloading = reload_on_hangup(Running {
             config,
             sources: &sources,
             log: &log_handle,
             node: Arc::clone(server.node()),
+            environment,
             tls: server.tls().cloned(),
             http_tls: [server.management(), server.metrics()].map(|served| served.tls.clone()),
         });
@@ -149,6 +153,7 @@ struct Running<'a> {
     sources: &'a Sources,
     log: &'a log::Handle,
     node: Arc<Node>,
+    environment: Environment,
     tls: Option<Arc<Tls>>,
     /// Of the management API and of the metrics.
     http_tls: [Option<Arc<Tls>>; 2],
@@ -190,6 +195,7 @@ async fn reload_on_hangup(mut running: Running<'_>) -> std::io::Error {
             keys => format!("changed: {}", keys.join(", ")),
         };
         tracing::info!("the configuration was reloaded; {changed}");
+        running.environment.set(&reload.config);
         running.config = reload.config;
     }
 }

@@ -148,6 +148,16 @@ const DEPRECATED: &[(&str, &str, bool)] = &[
     ("transient_nonexcl_queues", "denied_by_default", true),
 ];
 
+/// Feature flags, all of them on: name and description.
+pub fn feature_flags() -> &'static [(&'static str, &'static str)] {
+    FLAGS
+}
+
+/// Deprecated features: name, phase in RabbitMQ, and whether it is permitted here.
+pub fn deprecated_features() -> &'static [(&'static str, &'static str, bool)] {
+    DEPRECATED
+}
+
 fn list_flags(call: &Call<'_>) -> Result<Answer, Failure> {
     let flag = |(name, description): &(&'static str, &'static str)| {
         let stability = match *name {

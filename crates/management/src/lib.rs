@@ -51,5 +51,6 @@ mod vhosts;
 
 pub use api::{Api, Certificate, Host, HostFacts, Listening, LoggedIn, Peer};
 pub use dispatch::router;
+pub use flags::{deprecated_features, feature_flags};
 pub use metrics::metrics_router;
 pub use options::{KnownHeader, MetricsOptions, Options};

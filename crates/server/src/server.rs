@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::auth::{AuthError, AuthOptions, Authorities};
 use crate::clock::Clock;
-use crate::control;
+use crate::control::{self, Environment};
 use crate::definitions::{self, LoadError};
 use crate::memory;
 use crate::sites::{HttpAddresses, Served, Sites};
@@ -167,7 +167,9 @@ impl Server {
             node: Arc::clone(&node),
             clock,
             data_dir,
-            amqp: local_addresses(&amqp),
+            listening: sites.listening.clone(),
+            environment: Environment::default(),
+            stop: Notify::new(),
             changing: Default::default(),
         });
         Ok(Server {
@@ -222,7 +224,12 @@ impl Server {
         &self.node
     }
 
-    /// Serves until `stop` is ready, then closes clients with 320 and flushes what is on its way to disk.
+    /// What the command line is told of the configuration.
+    pub fn environment(&self) -> Environment {
+        self.broker.environment.clone()
+    }
+
+    /// Serves until `stop` is ready, or somebody says so on the control socket, then closes clients with 320 and flushes what is on its way to disk.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let (amqp, amqps) = (
             std::mem::take(&mut self.amqp),
@@ -237,6 +244,7 @@ impl Server {
             let accepting = std::pin::pin!(join_all(accepting));
             tokio::select! {
                 () = stop => {}
+                () = self.broker.stop.notified() => tracing::info!("told to stop"),
                 () = accepting => {}
                 () = self.run_timers() => {}
                 () = self.watch_memory() => {}

@@ -46,6 +46,8 @@ pub(crate) struct Sites {
     pub(crate) service: HttpService,
     pub(crate) management: Served,
     pub(crate) metrics: Served,
+    /// All that is listened on, AMQP included.
+    pub(crate) listening: Vec<Listening>,
 }
 
 /// Sockets of one of the two, listening.
@@ -85,7 +87,7 @@ impl Sites {
         let tls = tls
             .into_iter()
             .filter_map(|(protocol, tls)| Some((protocol, Arc::clone(tls.as_ref()?))));
-        let mut host = host::host(node, clock, data_dir, listening, tls.collect());
+        let mut host = host::host(node, clock, data_dir, listening.clone(), tls.collect());
         host.config_files.clone_from(&listeners.config_files);
         let api = Api::new(Arc::clone(node), host, listeners.api.clone());
         let log = access_log(listeners.http_log_dir.as_deref())?;
@@ -96,6 +98,7 @@ impl Sites {
         let metrics = metrics.into_sites(&router, &log, &mut sites);
         Ok(Sites {
             service: HttpService::start(sites)?,
+            listening,
             management,
             metrics,
         })

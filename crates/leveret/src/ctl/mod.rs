@@ -15,7 +15,7 @@ pub(crate) mod verbs;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use server::control::protocol::{Request, Response};
+use server::control::protocol::{Cell, Request, Response};
 
 use line::Line;
 use verbs::Act;
@@ -80,9 +80,9 @@ impl Terminal<'_> {
 fn execute(
     arguments: &[String],
     terminal: &mut Terminal<'_>,
-    ask: impl FnOnce(&Line, &Request) -> Result<Response, Refusal>,
+    mut ask: impl FnMut(&Line, &Request) -> Result<Response, Refusal>,
 ) -> u8 {
-    match try_execute(arguments, terminal, ask) {
+    match try_execute(arguments, terminal, &mut ask) {
         Ok(()) => exit::OK,
         Err(refusal) => {
             let _ = writeln!(terminal.errors, "{}", refusal.text);
@@ -94,7 +94,7 @@ fn execute(
 fn try_execute(
     arguments: &[String],
     terminal: &mut Terminal<'_>,
-    ask: impl FnOnce(&Line, &Request) -> Result<Response, Refusal>,
+    ask: Ask<'_>,
 ) -> Result<(), Refusal> {
     let Some(mut line) = line::parse(arguments)? else {
         terminal.print(&verbs::all_usages());
@@ -125,9 +125,58 @@ fn try_execute(
             };
             terminal.print(&text);
         }
+        Act::DoNothing(text) => {
+            let answer = output::render(&line, ask(&line, &verbs::QUESTION)?)?;
+            let text = text(&line)?;
+            // In JSON there is always an object.
+            let shown = if text.is_empty() { answer } else { text };
+            terminal.print(&shown);
+        }
+        Act::Report { once, per_vhost } => report(&line, terminal, ask, once, per_vhost)?,
     }
     Ok(())
 }
+
+/// Runs verb after verb, each as if it had been typed.
+fn report(
+    line: &Line,
+    terminal: &mut Terminal<'_>,
+    ask: Ask<'_>,
+    once: &[&str],
+    per_vhost: &[&str],
+) -> Result<(), Refusal> {
+    let columns = vec!["name".to_owned()];
+    let vhosts = match ask(line, &Request::ListVhosts { columns })? {
+        Response::Rows(rows) => rows,
+        refused => return output::render(line, refused).map(drop),
+    };
+    let names = vhosts.iter().filter_map(|row| match row.first() {
+        Some(Cell::Text(name)) => Some(name.as_str()),
+        _ => None,
+    });
+    let dir = line.data_dir.display().to_string();
+    let mut run = |command: &str, vhost: Option<&str>| {
+        let words = command.split(' ');
+        let place = ["--data-dir", &dir].into_iter();
+        let vhost = vhost.into_iter().flat_map(|name| ["--vhost", name]);
+        let arguments: Vec<String> = words.chain(place).chain(vhost).map(str::to_owned).collect();
+        let outcome = try_execute(&arguments, terminal, ask);
+        terminal.print("\n");
+        outcome
+    };
+    for command in once {
+        run(command, None)?;
+    }
+    for name in names {
+        for command in per_vhost {
+            run(command, Some(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends a request and gets its answer.
+type Ask<'a> = &'a mut dyn FnMut(&Line, &Request) -> Result<Response, Refusal>;
 
 /// Reads the password from standard input if the command line lacks it.
 fn read_password(line: &mut Line, terminal: &mut Terminal<'_>) -> Result<(), Refusal> {

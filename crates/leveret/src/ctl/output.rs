@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use server::control::protocol::{Cell, Failure, Response, Status};
+use server::control::protocol::{Cell, Failure, Listener, Response, Status};
 
 use super::line::{Formatter, Line};
 use super::{Refusal, exit};
@@ -283,11 +283,32 @@ fn status_text(status: &Status) -> String {
         status.connection_count, status.queue_count, status.virtual_host_count
     );
     for listener in &status.listeners {
-        let _ = writeln!(
-            out,
-            "Interface: {}, port: {}, protocol: {}",
-            listener.interface, listener.port, listener.protocol
-        );
+        let _ = writeln!(out, "{}", listener_text(listener));
+    }
+    out
+}
+
+/// One line about a listener, as RabbitMQ writes it.
+pub(super) fn listener_text(listener: &Listener) -> String {
+    let Listener {
+        interface,
+        port,
+        protocol,
+    } = listener;
+    let bracketed = interface.contains(':') && !interface.starts_with('[');
+    let interface = match bracketed {
+        true => format!("[{interface}]"),
+        false => interface.clone(),
+    };
+    let purpose = listener.purpose();
+    format!("Interface: {interface}, port: {port}, protocol: {protocol}, purpose: {purpose}")
+}
+
+/// Headings with something below each.
+pub(super) fn sections(sections: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for (heading, text) in sections {
+        let _ = write!(out, "{heading}\n\n{text}\n\n");
     }
     out
 }

@@ -4,6 +4,7 @@ use server::control::protocol::{Cell, Failure, Listener, Password, Secret, Statu
 
 use super::*;
 
+mod node;
 mod policies;
 
 /// Runs a command line (words apart by spaces, `""` for an empty one) with a broker that answers so.
@@ -26,7 +27,7 @@ fn run_with(line: &str, input: &str, answer: Response) -> (u8, String, String, O
     };
     let code = execute(&arguments, &mut terminal, |_, request| {
         asked = Some(request.clone());
-        Ok(answer)
+        Ok(answer.clone())
     });
     (
         code,
@@ -500,7 +501,7 @@ fn status_has_sections() {
         "Free disk space: 1.5 mb",
         "Message log failed: log-1: Input/output error",
         "segment-1 at byte 64: a message is damaged",
-        "Interface: [::], port: 5672, protocol: amqp",
+        "Interface: [::], port: 5672, protocol: amqp, purpose: AMQP 0-9-1",
     ] {
         assert!(output.lines().any(|l| l == line), "{line} in {output}");
     }

@@ -170,7 +170,7 @@ fn the_broker_itself() {
     assert_eq!(broker.ctl("version"), version);
     let status = broker.ctl("status");
     let listener = format!(
-        "Interface: 127.0.0.1, port: {}, protocol: amqp",
+        "Interface: 127.0.0.1, port: {}, protocol: amqp, purpose: AMQP 0-9-1",
         broker.address.port()
     );
     for line in ["Connection count: 1", "Virtual host count: 1", &listener] {
@@ -191,4 +191,48 @@ fn the_broker_itself() {
     assert_eq!(output.status.code(), Some(69));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("The broker is not running"), "{text}");
+}
+
+#[test]
+fn the_node_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let environment = broker.ctl("environment");
+    assert!(
+        environment.contains("heartbeat\t60\tdefault\n"),
+        "{environment}"
+    );
+    // The limit is above what any disk has: publishers are blocked until it is lower.
+    let limits = || {
+        let status = broker.ctl("status --formatter json");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        (status["disk_limit_bytes"].clone(), status["alarms"].clone())
+    };
+    broker.ctl("set_disk_free_limit 1000000GB");
+    assert_eq!(limits().0, 1_000_000_000_000_000_u64);
+    assert!(limits().1.as_str().unwrap().contains("disk"));
+    broker.ctl("set_disk_free_limit 0");
+    assert_eq!(limits(), (0.into(), serde_json::Value::Null));
+    let flags = broker.ctl("list_feature_flags");
+    assert!(flags.contains("quorum_queue\tenabled\n"), "{flags}");
+    broker.ctl("authenticate_user guest guest");
+    assert_eq!(broker.ctl("reset_node_auth_attempt_metrics"), "");
+    let report = broker.ctl("report");
+    for part in ["OS PID", "Cluster name", "heartbeat", "amq.direct"] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+}
+
+#[test]
+fn a_broker_is_shut_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let gone = broker.ctl("shutdown");
+    assert!(gone.ends_with(" has stopped\n"), "{gone}");
+    assert!(broker.wait().success());
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(
+        run(&["ctl", "--data-dir", path, "ping"]).status.code(),
+        Some(69)
+    );
 }

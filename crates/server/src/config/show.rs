@@ -6,8 +6,8 @@ use super::key::Applies;
 use super::{Config, accepted, obeyed};
 
 impl Config {
-    /// What holds, as a `rabbitmq.conf`: each line ends with where it came from. Secrets are stars.
-    pub fn show(&self) -> String {
+    /// What holds, by key: key, value, where it came from. Secrets are stars.
+    pub fn rows(&self) -> Vec<(String, String, String)> {
         let mut lines: Vec<(String, String, String)> = Vec::new();
         for statement in &self.statements {
             let known = obeyed::find(&statement.words).is_some();
@@ -22,6 +22,12 @@ impl Config {
             }
         }
         lines.sort();
+        lines
+    }
+
+    /// The same as a `rabbitmq.conf`: each line ends with where it came from.
+    pub fn show(&self) -> String {
+        let lines = self.rows();
         let width = lines
             .iter()
             .map(|(key, value, _)| key.len() + value.len())

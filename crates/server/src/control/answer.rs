@@ -1,15 +1,17 @@
 //! Finds what a request asks for.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use management::Listening;
 use node::catalog::Ticket;
 use node::node::Node;
 use node::vhost::Vhost;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::audit;
+use super::node::Environment;
 use super::protocol::{Failure, Listener, Request, Response, Status};
 use crate::clock::Clock;
 use crate::memory;
@@ -22,8 +24,12 @@ pub struct Broker {
     pub clock: Clock,
     /// Where its data is.
     pub data_dir: PathBuf,
-    /// Where AMQP is served.
-    pub amqp: Vec<SocketAddr>,
+    /// What is listened on.
+    pub listening: Vec<Listening>,
+    /// The configuration that holds.
+    pub environment: Environment,
+    /// Tells that the broker is to stop.
+    pub stop: Notify,
     /// Held by whoever changes something: permissions are not set in a vhost while it is deleted.
     pub changing: Mutex<()>,
 }
@@ -114,6 +120,15 @@ impl Broker {
                 memory::check(&self.node);
                 Ok(Answer::done(Ticket::NONE))
             }
+            R::SetDiskFreeLimit { .. }
+            | R::SetDiskFreeLimitRelative { .. }
+            | R::Environment { .. }
+            | R::ListFeatureFlags { .. }
+            | R::ListDeprecatedFeatures { .. }
+            | R::ListAuthAttempts { .. }
+            | R::ResetAuthAttempts
+            | R::TrackAuthSources { .. }
+            | R::Stop => Ok(self.answer_about_node(request)),
             R::Status => Ok(Answer::now(Response::Status(Box::new(self.status())))),
             R::Ping => Ok(Answer::done(Ticket::NONE)),
         }
@@ -145,6 +160,8 @@ impl Broker {
             os: std::env::consts::OS.to_owned(),
             uptime_seconds: self.clock.uptime().as_secs(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_name: self.node.cluster_name().to_string(),
+            cpu_cores: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
             data_directory: self.data_dir.display().to_string(),
             resident_bytes: memory::resident_bytes(),
             memory_limit_bytes: memory::limit_bytes(&self.node),
@@ -154,7 +171,7 @@ impl Broker {
             disk_free_bytes: space.map(|space| space.free_bytes),
             disk_limit_bytes: space.map(|space| limit.bytes(space.total_bytes, memory_bytes)),
             message_cache_bytes: log.map(|log| log.cache().used_bytes()),
-            listeners: self.amqp.iter().map(listener).collect(),
+            listeners: self.listening.iter().map(listener).collect(),
             connection_count: self.node.connections.open_len() as u64,
             queue_count: queues.sum::<usize>() as u64,
             virtual_host_count: vhosts.len() as u64,
@@ -163,10 +180,10 @@ impl Broker {
     }
 }
 
-fn listener(address: &SocketAddr) -> Listener {
+fn listener(listening: &Listening) -> Listener {
     Listener {
-        protocol: "amqp".to_owned(),
-        interface: address.ip().to_string(),
-        port: address.port(),
+        protocol: listening.protocol.to_owned(),
+        interface: listening.address.ip().to_string(),
+        port: listening.address.port(),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::protocol::Request;
 
 /// Verbs that change nothing.
-const READS: [&str; 3] = ["authenticate_user", "ping", "status"];
+const READS: [&str; 4] = ["authenticate_user", "environment", "ping", "status"];
 
 /// The verb and its arguments as JSON; `None` for requests that change nothing.
 pub(super) fn words(request: &Request) -> Option<(String, String)> {

@@ -104,13 +104,19 @@ async fn serve_client(mut socket: UnixStream, broker: Arc<Broker>) {
         if !matches!(read, Ok(Ok(bytes)) if bytes > 0) {
             return;
         }
-        let (response, goes_on) = match parse(&line) {
+        let parsed = parse(&line);
+        let stops = matches!(parsed, Ok(Request::Stop));
+        let (response, goes_on) = match parsed {
             Ok(request) => (respond(&broker, request).await, true),
             Err(text) => (Response::Failed(Failure::Invalid(text)), false),
         };
         let mut text = serde_json::to_vec(&response).expect("a response is plain data");
         text.push(b'\n');
         let written = timeout(CLIENT_TIMEOUT, writer.write_all(&text)).await;
+        if stops {
+            // Not before it is said: the process may be gone a moment later.
+            broker.stop.notify_one();
+        }
         if !goes_on || !matches!(written, Ok(Ok(()))) {
             return;
         }

@@ -3,7 +3,7 @@
 //! A socket file in the data directory takes requests (`protocol`), one a line; whoever may read the
 //! directory's secrets may connect, and nobody else. `listener` moves the lines, `answer` finds what each
 //! asks for: changes of users in `identities`, policies, limits and definitions in `parameters`, of all else in
-//! `topology`, lists in `lists`. Deliberately
+//! `topology`, lists in `lists`, the node as a whole in `node`. Deliberately
 //! absent: how anything looks on a terminal, which is the business of `leveret ctl`.
 
 mod answer;
@@ -12,6 +12,7 @@ mod field_cells;
 mod identities;
 mod listener;
 mod lists;
+mod node;
 pub mod parameters;
 mod place;
 pub mod protocol;
@@ -21,4 +22,5 @@ mod topology;
 
 pub use answer::Broker;
 pub use listener::Listener;
+pub use node::Environment;
 pub use place::connect;

@@ -147,6 +147,33 @@ pub enum Request {
     SetMemoryHighWatermarkAbsolute {
         bytes: u64,
     },
+    /// Free space on the disk below which publishers are blocked, in bytes.
+    SetDiskFreeLimit {
+        bytes: u64,
+    },
+    /// The same, in thousandths of the machine's memory.
+    SetDiskFreeLimitRelative {
+        permille: u32,
+    },
+    /// The configuration that holds.
+    Environment {
+        columns: Vec<String>,
+    },
+    ListFeatureFlags {
+        columns: Vec<String>,
+    },
+    ListDeprecatedFeatures {
+        columns: Vec<String>,
+    },
+    ListAuthAttempts {
+        columns: Vec<String>,
+    },
+    ResetAuthAttempts,
+    TrackAuthSources {
+        on: bool,
+    },
+    /// The broker stops as at SIGTERM.
+    Stop,
     CloseUserConnections {
         user: String,
         explanation: String,
@@ -267,6 +294,10 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Its version.
     pub version: String,
+    /// Its name as clients see it.
+    pub cluster_name: String,
+    /// Processors that it may use.
+    pub cpu_cores: u64,
     /// Where its data is.
     pub data_directory: String,
     /// Memory it holds, in bytes; none where the system does not say.
@@ -306,6 +337,21 @@ pub struct Listener {
     pub interface: String,
     /// Port.
     pub port: u16,
+}
+
+impl Listener {
+    /// What it is for, in RabbitMQ's words.
+    pub fn purpose(&self) -> &'static str {
+        match self.protocol.as_str() {
+            "amqp" => "AMQP 0-9-1",
+            "amqp/ssl" => "AMQP 0-9-1 over TLS",
+            "http" => "HTTP API",
+            "https" => "HTTP API over TLS (HTTPS)",
+            "http/prometheus" => "Prometheus exporter API over HTTP",
+            "https/prometheus" => "Prometheus exporter API over TLS (HTTPS)",
+            _ => "",
+        }
+    }
 }
 
 /// Why something was not done.

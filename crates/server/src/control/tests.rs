@@ -17,7 +17,13 @@ fn broker(data_dir: &Path) -> std::sync::Arc<Broker> {
         node: node::node::Node::in_memory(Settings::default(), clock.now_ms()),
         clock,
         data_dir: data_dir.to_owned(),
-        amqp: vec!["127.0.0.1:5672".parse().unwrap()],
+        listening: vec![management::Listening {
+            protocol: "amqp",
+            address: "127.0.0.1:5672".parse().unwrap(),
+            tls: false,
+        }],
+        environment: crate::control::Environment::default(),
+        stop: tokio::sync::Notify::new(),
         changing: Default::default(),
     })
 }

@@ -7,6 +7,7 @@ use server::control::protocol::{Request, Response, Status};
 
 use super::{Act, PLAIN, Switch, Verb};
 use crate::ctl::line::Line;
+use crate::ctl::output::listener_text;
 use crate::ctl::{Refusal, exit};
 
 /// How long a listener may take to accept a connection.
@@ -234,13 +235,8 @@ fn alarms_fail(line: &Line, status: &Status) -> Result<String, Refusal> {
 }
 
 fn listeners(status: &Status) -> String {
-    let listeners = status.listeners.iter().map(|listener| {
-        format!(
-            "Interface: {}, port: {}, protocol: {}\n",
-            listener.interface, listener.port, listener.protocol
-        )
-    });
-    listeners.collect()
+    let listeners = status.listeners.iter().map(listener_text);
+    listeners.map(|text| text + "\n").collect()
 }
 
 fn port_listener(line: &Line, status: &Status) -> Result<String, Refusal> {

@@ -4,10 +4,14 @@ pub(crate) mod definitions;
 mod diagnostics;
 mod identities;
 mod lists;
+mod node;
+mod one_node;
 mod policies;
 mod topology;
 
 use server::control::protocol::{Request, Response};
+
+pub(super) use one_node::QUESTION;
 
 use super::Refusal;
 use super::line::Line;
@@ -66,6 +70,13 @@ pub(super) enum Act {
     Do {
         request: fn(&Line) -> Result<Request, Refusal>,
         render: fn(&Line, Response) -> Result<String, Refusal>,
+    },
+    /// Nowhere: the broker is only asked whether it runs, and then this is said.
+    DoNothing(fn(&Line) -> Result<String, Refusal>),
+    /// By several verbs, one after another: their command lines, some of them for each vhost.
+    Report {
+        once: &'static [&'static str],
+        per_vhost: &'static [&'static str],
     },
     /// Right here; the result is text to print.
     Local(fn(&Line) -> Result<String, Refusal>),
@@ -143,6 +154,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
         .chain(policies::VERBS)
         .chain(definitions::VERBS)
         .chain(diagnostics::VERBS)
+        .chain(node::VERBS)
+        .chain(one_node::VERBS)
 }
 
 /// A verb by name.

@@ -214,6 +214,12 @@ fn watermark(line: &Line) -> Result<Request, String> {
 }
 
 fn absolute_watermark(value: &str) -> Result<Request, String> {
+    let bytes = bytes(value)?;
+    Ok(Request::SetMemoryHighWatermarkAbsolute { bytes })
+}
+
+/// A number of bytes, with a unit or without.
+pub(super) fn bytes(value: &str) -> Result<u64, String> {
     let digits = value.find(|c: char| !c.is_ascii_digit());
     let (number, unit) = value.split_at(digits.unwrap_or(value.len()));
     if unit.starts_with('.') {
@@ -223,7 +229,7 @@ fn absolute_watermark(value: &str) -> Result<Request, String> {
     let (_, unit_bytes) = unit.ok_or("Invalid units.")?;
     let number: u64 = number.parse().map_err(|_| value.to_owned())?;
     let bytes = number.checked_mul(*unit_bytes).ok_or(value)?;
-    Ok(Request::SetMemoryHighWatermarkAbsolute { bytes })
+    Ok(bytes)
 }
 
 fn delete_queue_banner(line: &Line) -> String {
