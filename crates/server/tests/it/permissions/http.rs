@@ -62,6 +62,15 @@ const fn fixture(
     }
 }
 
+/// Operations that close the connection that there is.
+const CLOSING: &[(&str, &str)] = &[
+    ("DELETE", "/api/connections/{connection}"),
+    ("DELETE", "/api/connections/username/{user}"),
+    ("DELETE", "/api/vhosts/{vhost}"),
+    ("DELETE", "/api/users/{user}"),
+    ("POST", "/api/users/bulk-delete"),
+];
+
 /// Gone with the vhost.
 const OF_VHOST: &[&str] = &["vhosts"];
 
@@ -208,7 +217,15 @@ impl Scene {
     }
 
     /// Puts back what an operation may have taken away.
-    fn restore(&mut self, template: &str) {
+    fn restore(&mut self, method: &str, template: &str) {
+        let closes = CLOSING.contains(&(method, template));
+        if closes {
+            // It goes a moment after the answer.
+            let (http, name) = (self.http, &self.connection.1);
+            wait_until("the connection is gone", || {
+                !names(http, SOMEBODY).contains(name)
+            });
+        }
         let resource = template.split('/').nth(2).unwrap_or_default();
         if resource == "vhosts" {
             may(self.http, "DELETE", "vhosts/rights/deletion/protection", "");
@@ -221,9 +238,7 @@ impl Scene {
         if OF_VHOST.contains(&resource) {
             admit(self.http);
         }
-        if ["vhosts", "users", "connections"].contains(&resource)
-            && !names(self.http, SOMEBODY).contains(&self.connection.1)
-        {
+        if closes {
             self.connection = connect(self.http, self.amqp, SOMEBODY);
         }
     }
@@ -344,7 +359,7 @@ fn gather(http: SocketAddr, amqp: SocketAddr, operations: &[(String, String)]) -
                 let status = scene.ask(method, template, &user(tag, access));
                 statuses.insert(format!("{method} {template} {tag}-{access}"), status);
                 if method != "GET" && status < 400 {
-                    scene.restore(template);
+                    scene.restore(method, template);
                 }
             }
         }
