@@ -506,7 +506,9 @@ fn write<T>(page: &mut Page, wanted: &Wanted, metrics: &[Metric<T>], rows: &[(St
                 page.sample(metric.name, labels, (metric.value)(row));
             }
         } else {
-            let sum = rows.iter().map(|(_, row)| (metric.value)(row)).sum();
+            // From 0 on: the sum of nothing would be -0.
+            let values = rows.iter().map(|(_, row)| (metric.value)(row));
+            let sum = values.fold(0.0, |sum, value| sum + value);
             page.sample(metric.name, "", sum);
         }
     }

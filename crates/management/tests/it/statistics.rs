@@ -131,6 +131,13 @@ async fn times_are_counted_once_a_message() {
     );
 }
 
+#[tokio::test]
+async fn the_sum_of_nothing_has_no_sign() {
+    let text = scrape(&TestApi::new(), "/metrics").await;
+    assert!(text.contains("\nrabbitmq_queue_messages 0\n"), "{text}");
+    assert!(!text.contains(" -0"), "{text}");
+}
+
 fn value(samples: &[(String, f64)], name: &str) -> f64 {
     let found = samples.iter().find(|(known, _)| known == name);
     found.unwrap_or_else(|| panic!("no {name}")).1
