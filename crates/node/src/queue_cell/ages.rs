@@ -9,9 +9,10 @@
 //! ```
 //! A mark is set when the clock has moved since the last one, at most once a batch; there are never more than
 //! [`MARKS_MAX`], because every other one is forgotten then and the next ones are set half as often. So a message may
-//! count as older than it is, by no more than a sixteenth of the time in which the queue filled. Messages are numbered as they come and taken to leave in that order: in a queue
-//! with priorities, or with messages that came back, the figures are near, and no more. Deliberately absent: what came
-//! before the process, which counts from the moment when the queue was recovered.
+//! count as older than it is, by no more than a sixteenth of the time in which the queue filled. Messages are numbered
+//! as they come and taken to leave in that order: in a queue with priorities, or with messages that came back, the
+//! figures are near, and no more. Deliberately absent: what came before the process, which counts from the moment when
+//! the queue was recovered.
 
 /// Room for marks that a queue keeps.
 const MARKS_MIN: usize = 4;

@@ -9,7 +9,7 @@ use node::node::Node;
 use node::settings::Settings;
 use probe::{Client, Event, Options};
 use server::tls::Tls;
-use server::{Listeners, Server};
+use server::{HttpAddresses, Listeners, Server};
 use tokio::sync::oneshot;
 
 use crate::memory::{be_a_client, broker_bytes};
@@ -49,6 +49,20 @@ impl Broker {
         broker.serve_a_healthy_client();
         broker.before = broker_bytes();
         broker
+    }
+
+    /// Starts one that serves the HTTP API, too; and where.
+    pub(crate) fn with_api() -> (Broker, SocketAddr) {
+        let listeners = Listeners {
+            management: HttpAddresses {
+                plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+                ..HttpAddresses::default()
+            },
+            ..Listeners::default()
+        };
+        let broker = Broker::start_with(Settings::default(), listeners);
+        let http = broker.management.0.expect("it is served");
+        (broker, http)
     }
 
     /// Starts with these settings and listeners, on ports of the system's choice.

@@ -155,7 +155,7 @@ fn very_many_channels_and_consumers() {
 /// Clients that hold connections to the API, and nothing else, keep nobody out of it.
 #[test]
 fn three_thousand_silent_http_connections_keep_nobody_out() {
-    let (broker, http) = crate::permissions::broker();
+    let (broker, http) = Broker::with_api();
     let mut silent = Vec::new();
     for number in 0..3000 {
         let mut socket = std::net::TcpStream::connect(http).expect("it listens");

@@ -1,26 +1,16 @@
 //! The stream of events at the socket: what clients do is told while they do it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
-use node::settings::Settings;
 use probe::{Client, Options};
-use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, PATIENCE};
 
 #[test]
 fn what_clients_do_is_told() {
-    let listeners = Listeners {
-        management: HttpAddresses {
-            plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            ..HttpAddresses::default()
-        },
-        ..Listeners::default()
-    };
-    let broker = Broker::start_with(Settings::default(), listeners);
-    let mut socket =
-        TcpStream::connect(broker.management.0.expect("it is served")).expect("it listens");
+    let (broker, http) = Broker::with_api();
+    let mut socket = TcpStream::connect(http).expect("it listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("it can be");
     write!(
         socket,

@@ -12,16 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use node::settings::Settings;
 use probe::{Client, Options};
 use serde_json::Value;
-use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, wait_until};
 use crate::recorded;
-use crate::service::ask;
-
-const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+use crate::service::{GUEST, ask};
 
 /// What is there: method, path, body.
 const SCENARIO: &[(&str, &str, &str)] = &[
@@ -312,15 +308,8 @@ fn joined(kinds: &BTreeSet<String>) -> String {
 fn fields_are_rabbitmqs() {
     let recorded = recorded::read("fields/rabbitmq.txt");
     let theirs: Fields = recorded.lines().map(str::to_owned).collect();
-    let listeners = Listeners {
-        management: HttpAddresses {
-            plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            ..HttpAddresses::default()
-        },
-        ..Listeners::default()
-    };
-    let broker = Broker::start_with(Settings::default(), listeners);
-    let ours = gather(broker.management.0.expect("it is served"), broker.address);
+    let (broker, http) = Broker::with_api();
+    let ours = gather(http, broker.address);
     let found = differences(&theirs, &ours);
     recorded::judge(&found, "fields/differences.txt");
 }

@@ -8,9 +8,7 @@ use node::settings::Settings;
 use server::{HttpAddresses, HttpOptions, Listeners};
 
 use crate::broker::{Broker, wait_until};
-use crate::service::{ask, get, request};
-
-const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+use crate::service::{GUEST, ask, get, request};
 
 /// A broker whose API has these options.
 fn start(options: HttpOptions, listeners: Listeners) -> (Broker, SocketAddr) {

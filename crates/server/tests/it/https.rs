@@ -10,10 +10,8 @@ use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, PATIENCE, wait_until};
 use crate::pki::{Authority, Files, params};
-use crate::service::{get, request};
+use crate::service::{GUEST, get, request};
 use crate::tunnel::{config, handshake, tunnel};
-
-const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
 
 fn over_tls(tls: TlsOptions) -> HttpAddresses {
     HttpAddresses {
@@ -180,18 +178,7 @@ fn certificates_are_exchanged_without_dropping_a_connection() {
 
 #[test]
 fn who_may_not_is_told_before_the_body_is_read() {
-    let (_broker, address) = {
-        let listeners = Listeners {
-            management: HttpAddresses {
-                plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-                ..HttpAddresses::default()
-            },
-            ..Listeners::default()
-        };
-        let broker = Broker::start_with(Settings::default(), listeners);
-        let address = broker.management.0.expect("it is served");
-        (broker, address)
-    };
+    let (_broker, address) = Broker::with_api();
     // The body that is promised never comes.
     let promised = "content-length: 1000000\r\n";
     let answer = request(address, "POST", "/api/definitions", "Basic eDp4", promised);

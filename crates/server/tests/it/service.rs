@@ -105,6 +105,9 @@ impl Service {
     }
 }
 
+/// The `Authorization` of the administrator that every broker begins with.
+pub(crate) const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+
 /// The whole answer to a GET.
 pub(crate) fn get(address: SocketAddr, path: &str, authorization: &str) -> String {
     request(address, "GET", path, authorization, "")

@@ -12,7 +12,9 @@ use probe::{Client, Event, Options};
 
 use crate::recorded;
 
-use super::{ALL, broker, may, must};
+use crate::broker::Broker;
+
+use super::{ALL, may, must};
 
 const RECORDING: &str = "permissions/amqp.txt";
 
@@ -325,7 +327,7 @@ fn parsed(text: &str) -> Outcomes {
 #[test]
 fn permissions_on_every_method_are_rabbitmqs() {
     let theirs = parsed(&recorded::read(RECORDING));
-    let (broker, http) = broker();
+    let (broker, http) = Broker::with_api();
     let ours = gather(http, broker.address);
     assert!(3000 < ours.len(), "{}", ours.len());
     recorded::judge_maps(&theirs, &ours, "permissions/amqp-differences.txt");

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use probe::{Client, Options};
 use serde_json::Value;
 
-use crate::broker::wait_until;
+use crate::broker::{Broker, wait_until};
 use crate::recorded;
 use crate::service::{ask, status_of};
 
-use super::{ALL, broker, login, may, must};
+use super::{ALL, login, may, must};
 
 /// The vhost in which everything happens.
 const VHOST: &str = "rights";
@@ -467,7 +467,7 @@ fn parsed(text: &str) -> Statuses {
 #[test]
 fn tags_on_every_route_are_rabbitmqs() {
     let theirs = parsed(&recorded::read(RECORDING));
-    let (broker, http) = broker();
+    let (broker, http) = Broker::with_api();
     let ours = gather(http, broker.address, &operations(http));
     let mut found = BTreeMap::new();
     for (name, status) in &ours {
@@ -492,7 +492,7 @@ fn tags_on_every_route_are_rabbitmqs() {
 #[ignore = "needs a RabbitMQ"]
 fn http_permissions_are_recorded() {
     let operations = {
-        let (_broker, http) = broker();
+        let (_broker, http) = Broker::with_api();
         operations(http)
     };
     let (http, amqp) = recorded::reference();

@@ -14,28 +14,10 @@ mod http;
 
 use std::net::SocketAddr;
 
-use node::settings::Settings;
-use server::{HttpAddresses, Listeners};
-
-use crate::broker::Broker;
 use crate::service::ask;
 
 /// May do everything in a vhost.
 const ALL: &str = r#"{"configure":".*","write":".*","read":".*"}"#;
-
-/// A broker that serves the API, too.
-pub(crate) fn broker() -> (Broker, SocketAddr) {
-    let listeners = Listeners {
-        management: HttpAddresses {
-            plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            ..HttpAddresses::default()
-        },
-        ..Listeners::default()
-    };
-    let broker = Broker::start_with(Settings::default(), listeners);
-    let http = broker.management.0.expect("it is served");
-    (broker, http)
-}
 
 /// The `Authorization` of a user whose password is the name.
 pub(crate) fn login(user: &str) -> String {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use probe::{Client, Event, Options};
 
-use crate::permissions::broker;
+use crate::broker::Broker;
 use crate::recorded;
 
 use super::{call, fresh_vhost};
@@ -547,7 +547,7 @@ fn named(lines: &[String]) -> std::collections::BTreeMap<String, String> {
 #[test]
 fn live_policies_do_what_rabbitmqs_do() {
     let recording = recorded::read(RECORDING);
-    let (broker, http) = broker();
+    let (broker, http) = Broker::with_api();
     let ours = gather(http, broker.address, Some(&recording));
     let theirs: Vec<String> = recording.lines().map(str::to_owned).collect();
     recorded::judge_maps(

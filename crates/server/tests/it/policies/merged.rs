@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::permissions::broker;
+use crate::broker::Broker;
 use crate::recorded;
 
 use super::{call, fresh_vhost};
@@ -285,7 +285,7 @@ fn merged_policies_are_rabbitmqs() {
         .filter_map(|line| line.split_once(" => "))
         .map(|(name, said)| (name.to_owned(), said.to_owned()))
         .collect();
-    let (_broker, http) = broker();
+    let (_broker, http) = Broker::with_api();
     let ours = gather(http, None);
     assert!(500 < ours.len(), "{}", ours.len());
     recorded::judge_maps(&theirs, &ours, "policies/merged-differences.txt");

@@ -12,9 +12,7 @@ mod merged;
 
 use std::net::SocketAddr;
 
-use crate::service::ask;
-
-const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+use crate::service::{GUEST, ask};
 
 /// Status and text of a request of the administrator.
 fn call(http: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
