@@ -6,7 +6,7 @@
 //! client     a plain AMQP client, one answer after another: setting up, churn
 //! link       a socket with its read buffer; scan counts deliveries in it, where they lie
 //! ring       publishes, encoded once and written over and over
-//! publisher, consumer     the two ends of a load
+//! publisher, consumer     the two ends of a load; window: confirms that a publisher waits for
 //! pace       when the next message is due
 //! meter, sampler          counts and latencies, and their reading once a second
 //! process    CPU time and memory of the broker, from the system
@@ -35,6 +35,7 @@ mod scan;
 mod sizes;
 mod topology;
 mod uri;
+mod window;
 mod workers;
 
 pub use modes::run;
