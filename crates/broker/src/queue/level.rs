@@ -13,11 +13,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::blocks::Blocks;
 use super::cold::{self, Range};
 use super::entry::{Entry, NEVER_MS};
 
-/// Fewer places than this are never given back to the allocator, nor cleared of holes.
-const PLACES_KEPT: usize = 16 * 1024;
 /// Fewer holes than this are left alone.
 const HOLES_KEPT: usize = 32;
 
@@ -26,8 +25,10 @@ pub(super) struct Level {
     pub(super) priority: u8,
     returned: BTreeMap<u64, Entry>,
     /// The first and the last are never holes.
-    fresh: VecDeque<(u64, Option<Entry>)>,
+    fresh: Blocks<(u64, Option<Entry>)>,
     holes: usize,
+    /// How many in `fresh` have a position.
+    logged: usize,
     /// How many have left `fresh` at its front: place i of `fresh` was the place `passed + i` of all.
     passed: u64,
     /// Before this place (of all) no entry is both timed and not indexed.
@@ -80,8 +81,15 @@ impl Level {
     /// Takes the newest of `fresh`.
     pub(super) fn pop_back(&mut self) -> Option<(u64, Entry)> {
         let (seq, entry) = self.fresh.pop_back()?;
+        let entry = entry.expect("the last place is never a hole");
+        self.logged -= usize::from(entry.position.is_some());
         self.trim_holes();
-        Some((seq, entry.expect("the last place is never a hole")))
+        Some((seq, entry))
+    }
+
+    /// Whether the log has any of `fresh`.
+    pub(super) fn is_logged(&self) -> bool {
+        0 < self.logged
     }
 
     /// Bytes of bodies, and messages, that come before the ranges.
@@ -162,6 +170,7 @@ impl Level {
             self.ordered_last_ms = entry.expires_at_ms;
         }
         let indexed = entry.indexed;
+        self.logged += usize::from(entry.position.is_some());
         self.fresh.push_back((seq, Some(entry)));
         indexed
     }
@@ -191,13 +200,14 @@ impl Level {
             return self.returned.pop_first();
         }
         let (seq, entry) = self.fresh.pop_front()?;
+        let entry = entry.expect("the first place is never a hole");
+        self.logged -= usize::from(entry.position.is_some());
         self.passed += 1;
         if self.holes > 0 {
             self.trim_holes();
             self.bound_holes();
         }
-        self.give_memory_back();
-        Some((seq, entry.expect("the first place is never a hole")))
+        Some((seq, entry))
     }
 
     pub(super) fn find(&self, seq: u64) -> Option<&Entry> {
@@ -205,7 +215,7 @@ impl Level {
             return Some(entry);
         }
         let place = self.place_of(seq)?;
-        self.fresh[place].1.as_ref()
+        self.fresh.get(place)?.1.as_ref()
     }
 
     /// Takes a message out wherever it stands.
@@ -214,11 +224,11 @@ impl Level {
             return Some(entry);
         }
         let place = self.place_of(seq)?;
-        let entry = self.fresh[place].1.take()?;
+        let entry = self.fresh.get_mut(place)?.1.take()?;
+        self.logged -= usize::from(entry.position.is_some());
         self.holes += 1;
         self.trim_holes();
         self.bound_holes();
-        self.give_memory_back();
         Some(entry)
     }
 
@@ -265,7 +275,7 @@ impl Level {
     }
 
     fn place_of(&self, seq: u64) -> Option<usize> {
-        self.fresh.binary_search_by_key(&seq, |(seq, _)| *seq).ok()
+        self.fresh.index_of_key(seq, |(seq, _)| *seq)
     }
 
     fn trim_holes(&mut self) {
@@ -290,13 +300,6 @@ impl Level {
         }
     }
 
-    fn give_memory_back(&mut self) {
-        let places = self.fresh.capacity();
-        if PLACES_KEPT < places && self.fresh.len() < places / 8 {
-            self.fresh.shrink_to(places / 4);
-        }
-    }
-
     /// # Panics
     /// If something that must hold does not.
     pub(super) fn check_invariants(&self) {
@@ -315,6 +318,9 @@ impl Level {
         );
         let holes = self.fresh.iter().filter(|(_, e)| e.is_none()).count();
         assert_eq!(holes, self.holes, "holes are counted");
+        let entries = self.fresh.iter().filter_map(|(_, entry)| entry.as_ref());
+        let logged = entries.filter(|entry| entry.position.is_some()).count();
+        assert_eq!(logged, self.logged, "positions are counted");
         assert!(
             holes <= HOLES_KEPT || holes * 2 <= self.fresh.len(),
             "holes are bounded"

@@ -15,6 +15,7 @@
 //! Where to start: [`Queue`] here, then `publish`, `deliver` and `settle`; the structures are `ready` (messages in
 //! order), `unacked` (deliveries) and `roster` (consumers).
 
+mod blocks;
 mod cold;
 mod deliver;
 mod effects;

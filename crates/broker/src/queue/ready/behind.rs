@@ -364,7 +364,8 @@ impl Ready {
     /// Cuts a head off behind what it keeps: the rest is the tail. `before`: the highest position that was delivered
     /// and may come back. `spills`: messages without a position can get one.
     pub(in super::super) fn divide(&mut self, place: usize, keep: Keep, before: u64, spills: bool) {
-        if self.holds_back(place) {
+        // Without any position nothing would come of it.
+        if self.holds_back(place) || !(spills || self.levels[place].is_logged()) {
             return;
         }
         let (mut bytes, mut messages) = self.levels[place].head();
@@ -379,7 +380,7 @@ impl Ready {
             self.leave_head(&entry);
             cut.push((seq, entry));
         }
-        // Without any position nothing would come of it.
+        // Nor if what has one stays in the head.
         let possible = spills || cut.iter().any(|(_, entry)| entry.position.is_some());
         let head_end = self.levels[place].head_end().max(before);
         for (seq, mut entry) in cut.into_iter().rev() {
