@@ -17,7 +17,7 @@
 use wire::amqp091::properties::{Change, Properties, PropertyChanges};
 use wire::amqp091::table::{FieldTable, FieldValue};
 
-use crate::message::{LogPosition, Message, Origin, SHORT_STRING_BYTES_MAX};
+use crate::message::{LogPosition, Message, Origin, SHORT_STRING_BYTES_MAX, TraceMark};
 use crate::queue::{Dead, DeadReason, Incoming, QueueOptions};
 
 #[cfg(test)]
@@ -81,8 +81,12 @@ pub fn dead_letter(
         (Some(_), _) | (None, Origin::DeadLetterRerouted) => Origin::DeadLetterRerouted,
         (None, Origin::Published | Origin::DeadLetter) => Origin::DeadLetter,
     };
+    let mut letter = made.with_origin(origin);
+    if message.trace_mark() != TraceMark::NONE {
+        letter.set_trace_mark(message.trace_mark());
+    }
     Some(DeadLettered {
-        message: made.with_origin(origin),
+        message: letter,
         delivery_count: dead.delivery_count,
     })
 }

@@ -63,6 +63,22 @@ impl Origin {
     }
 }
 
+/// What traces know a message by, for as long as it is in memory: its bytes cannot say, for they leave as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct TraceMark(pub u32);
+
+impl TraceMark {
+    /// It is not traced.
+    pub const NONE: TraceMark = TraceMark(0);
+    /// It came back from the log, which keeps no marks: its headers may tell.
+    pub const UNKNOWN: TraceMark = TraceMark(u32::MAX);
+
+    /// Whether it is neither of those.
+    pub fn is_known(self) -> bool {
+        !matches!(self, TraceMark::NONE | TraceMark::UNKNOWN)
+    }
+}
+
 /// How a message's bytes are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredForm {
@@ -89,6 +105,7 @@ struct MessageHeader {
     priority: Option<u8>,
     persistent: bool,
     origin: Origin,
+    trace_mark: TraceMark,
 }
 
 /// A published message. Cloning it is one atomic increment.
@@ -127,6 +144,7 @@ impl Message {
             priority: properties.priority(),
             persistent: properties.delivery_mode() == Some(2),
             origin: Origin::Published,
+            trace_mark: TraceMark::NONE,
         };
         Message(ThinArc::from_header_and_slice(header, scratch))
     }
@@ -152,6 +170,7 @@ impl Message {
             priority: properties.priority(),
             persistent: properties.delivery_mode() == Some(2),
             origin,
+            trace_mark: TraceMark::UNKNOWN,
         };
         Some(Message(ThinArc::from_header_and_slice(header, bytes)))
     }
@@ -173,6 +192,35 @@ impl Message {
             ..*self.header()
         };
         Message(ThinArc::from_header_and_slice(header, &self.0.slice))
+    }
+
+    /// What traces know it by.
+    pub fn trace_mark(&self) -> TraceMark {
+        self.header().trace_mark
+    }
+
+    /// Marks it for traces. Others who hold it keep it as it was: where there are any, this becomes a copy.
+    pub fn set_trace_mark(&mut self, trace_mark: TraceMark) {
+        let is_ours = self.0.with_arc_mut(|shared| match Arc::get_mut(shared) {
+            Some(message) => {
+                message.header_mut().trace_mark = trace_mark;
+                true
+            }
+            None => false,
+        });
+        if !is_ours {
+            let header = MessageHeader {
+                trace_mark,
+                ..*self.header()
+            };
+            self.0 = ThinArc::from_header_and_slice(header, &self.0.slice);
+        }
+    }
+
+    /// Whether it has headers: what `properties` begin with says so (AMQP 0-9-1, 4.2.6.1 and basic's properties).
+    pub fn has_headers(&self) -> bool {
+        let first = self.properties().first();
+        first.is_some_and(|flags| flags & 0x20 != 0)
     }
 
     /// How it came to be.
@@ -331,6 +379,30 @@ mod tests {
 
     /// Flags of delivery-mode, and the mode.
     const PERSISTENT: &[u8] = b"\x10\x00\x02";
+
+    #[test]
+    fn a_mark_is_seen_by_whom_it_was_set_for() {
+        let properties = Properties::validate(PERSISTENT).expect("they are properties");
+        let mut first = Message::new("ex", "key", &properties, Some(7), b"body", &mut Vec::new());
+        assert_eq!(first.trace_mark(), TraceMark::NONE);
+        let place = first.body().as_ptr();
+        first.set_trace_mark(TraceMark(1));
+        assert_eq!(
+            first.body().as_ptr(),
+            place,
+            "nobody else had it: it is not copied"
+        );
+        let other = first.clone();
+        first.set_trace_mark(TraceMark(2));
+        assert_eq!(
+            (first.trace_mark(), other.trace_mark()),
+            (TraceMark(2), TraceMark(1))
+        );
+        assert_eq!(first.stored(), other.stored());
+        let (form, bytes) = first.stored();
+        let again = Message::from_stored(Origin::Published, form, bytes).expect("it was one");
+        assert_eq!(again.trace_mark(), TraceMark::UNKNOWN);
+    }
 
     #[test]
     fn a_message_of_a_template_is_one_made_of_its_parts() {

@@ -102,6 +102,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         api: config.api.clone(),
         http_log_dir: config.http_log_dir.clone(),
         config_files: shown(config.files()),
+        otlp: config.otlp.clone(),
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 
 use crate::message_log::{InFlight, MessageLog, Refused, Taker};
 use crate::queue_cell::{Aftermath, QueueCell};
+use crate::spans::Tracer;
 use crate::timers::Timers;
 use crate::vhost::{Vhost, properties_of};
 
@@ -72,9 +73,14 @@ impl Vhost {
     /// Dead-letters what `cell` gave up, and all that follows from it.
     pub(crate) fn dead_letter(&self, now_ms: u64, cell: Arc<QueueCell>, dead: Vec<Dead>) {
         let mut work = VecDeque::from([(cell, dead)]);
+        let tracer = self.tracer();
         while let Some((cell, mut dead)) = work.pop_front() {
+            let start_ns = tracer.map_or(0, |tracer| tracer.now_ns());
             let mut letters = self.write_letters(now_ms, &cell, &dead);
             let in_flight = self.append_letters(now_ms, &cell, &mut dead, &mut letters);
+            if let Some(tracer) = tracer {
+                trace(tracer, start_ns, &cell, &dead, &letters);
+            }
             for Bound { cell, mut batch } in bound(now_ms, letters) {
                 let aftermath = cell.publish(now_ms, &mut batch, &mut Vec::new());
                 let Aftermath {
@@ -179,6 +185,15 @@ impl Vhost {
             let history = std::mem::take(&mut scratch.history);
             self.record_history(&history, message);
         }
+    }
+}
+
+/// Tells of the dead that are traced. Their letters are about to be given to their queues.
+fn trace(tracer: &Tracer, start_ns: u64, cell: &QueueCell, dead: &[Dead], letters: &[Letter]) {
+    for (dead, letter) in dead.iter().zip(letters) {
+        let sent = letter.letter.as_ref();
+        let sent = sent.map(|sent| (&sent.message, &letter.targets[..]));
+        tracer.died(&dead.message, dead.reason, cell, start_ns, sent);
     }
 }
 

@@ -34,6 +34,7 @@ pub mod rates;
 pub mod refusal;
 pub mod replies;
 pub mod settings;
+pub mod spans;
 pub mod timers;
 pub mod topology;
 pub mod vhost;

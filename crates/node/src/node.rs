@@ -28,6 +28,7 @@ use crate::queue_cell::QueueCell;
 use crate::rates::RateLimits;
 use crate::replies::Replies;
 use crate::settings::{LiveSettings, Settings};
+use crate::spans::Tracer;
 use crate::timers::Timers;
 use crate::topology::Topology;
 use crate::vhost::{Shared, Vhost};
@@ -56,6 +57,8 @@ pub struct Node {
     pub identities: Identities,
     /// Decides on logins if it is set; the node's own users do otherwise.
     pub authenticator: OnceLock<Arc<dyn Authenticator>>,
+    /// Traces messages, if it is set.
+    tracer: Arc<OnceLock<Arc<Tracer>>>,
     /// Logins that were tried.
     pub attempts: Attempts,
     /// What is kept on disk of topology and identities.
@@ -141,7 +144,9 @@ impl Node {
         let churn = Arc::new(Churn::default());
         let times = Arc::new(Times::default());
         let events = Arc::new(Events::default());
+        let tracer = Arc::new(OnceLock::new());
         let shared = Shared {
+            tracer: Arc::clone(&tracer),
             events: Arc::clone(&events),
             churn: Arc::clone(&churn),
             times: Arc::clone(&times),
@@ -165,6 +170,7 @@ impl Node {
             rates,
             identities,
             authenticator: OnceLock::new(),
+            tracer,
             attempts: Attempts::default(),
             catalog,
             connections: Connections::default(),
@@ -259,6 +265,17 @@ impl Node {
             }
         }
         log.stop()
+    }
+
+    /// Has messages traced from now on, for good. One that traces them already goes on.
+    pub fn trace(&self, tracer: Arc<Tracer>) {
+        let _one_is_enough = self.tracer.set(tracer);
+    }
+
+    /// What traces messages; `None`: nothing does.
+    #[inline]
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.get()
     }
 
     /// The vhost of this name.

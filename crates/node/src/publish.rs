@@ -58,7 +58,24 @@ impl Vhost {
         counters
             .publish_out
             .fetch_add(routed, std::sync::atomic::Ordering::Relaxed);
-        self.publish_to(now_ms, &cells, message)
+        let Some((tracer, trace)) = self.tracer().and_then(|tracer| {
+            let trace = tracer.begin(tracer.draw(), message)?;
+            Some((tracer, trace))
+        }) else {
+            return self.publish_to(now_ms, &cells, message);
+        };
+        let mut message = message.clone();
+        message.set_trace_mark(trace.mark());
+        let start_ns = tracer.now_ns();
+        let published = self.publish_to(now_ms, &cells, &message)?;
+        // Which of several refused is not told here: then all of them did.
+        let queues: Vec<_> = cells
+            .iter()
+            .map(|cell| (&**cell, published.rejected))
+            .collect();
+        let times_ns = (start_ns, start_ns);
+        tracer.published(&trace, &self.name, &message, times_ns, &queues);
+        Ok(published)
     }
 
     /// Gives one message to these queues, past all exchanges.

@@ -6,7 +6,7 @@
 //! the ticket says when it is on disk. Who may do what is the caller's business.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use broker::message::{LogPosition, Message};
 use broker::queue::{Incoming, QueueOptions};
@@ -29,6 +29,7 @@ use crate::events::Events;
 use crate::message_log::{InFlight, MessageLog, Taker};
 use crate::queue_cell::{Aftermath, Around, QueueCell};
 use crate::refusal::{Refusal, RefusalKind};
+use crate::spans::Tracer;
 use crate::timers::Timers;
 use crate::topology::Topology;
 
@@ -54,6 +55,8 @@ pub struct Shared {
     pub log: Option<Arc<MessageLog>>,
     /// Dead letters that the log had no room for.
     pub postponed: Arc<Postponed>,
+    /// Traces messages, if it is set.
+    pub tracer: Arc<OnceLock<Arc<Tracer>>>,
 }
 
 /// A queue found or made by a declaration.
@@ -178,6 +181,10 @@ impl Vhost {
     /// Where messages are kept, if anywhere.
     pub fn message_log(&self) -> Option<&Arc<MessageLog>> {
         self.shared.log.as_ref()
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.shared.tracer.get()
     }
 
     pub(crate) fn postponed(&self) -> &Postponed {

@@ -30,6 +30,11 @@ impl Clock {
         self.started_ms + self.started.elapsed().as_millis() as u64
     }
 
+    /// Now, in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.started_ms * 1_000_000 + self.started.elapsed().as_nanos() as u64
+    }
+
     /// How long it has been running.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()

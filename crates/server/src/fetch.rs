@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Uri};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -29,11 +29,18 @@ const DEFINITIONS_BYTES_MAX: usize = 1 << 28;
 /// What is asked.
 struct Question {
     method: Method,
-    /// The form that is posted.
-    form: String,
-    /// The `Authorization` header.
-    authorization: Option<String>,
+    /// What is posted.
+    body: Bytes,
+    /// Headers beside those that every question has.
+    headers: HeaderMap,
     answer_bytes_max: usize,
+}
+
+/// What forms are sent as.
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+fn headers(content_type: HeaderValue) -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, content_type)])
 }
 
 /// Whom HTTPS believes.
@@ -100,11 +107,37 @@ impl Client {
         url: &str,
         authorization: Option<String>,
     ) -> Result<Bytes, String> {
+        let mut headers = headers(FORM);
+        if let Some(authorization) = authorization {
+            let value = HeaderValue::from_str(&authorization);
+            headers.insert(AUTHORIZATION, value.map_err(|error| error.to_string())?);
+        }
         let question = Question {
             method: Method::GET,
-            form: String::new(),
-            authorization,
+            body: Bytes::new(),
+            headers,
             answer_bytes_max: DEFINITIONS_BYTES_MAX,
+        };
+        self.ask_in_time(url, question)
+            .await
+            .and_then(only_200(url))
+    }
+
+    /// Posts something that is no form, with headers of the caller's; status and body of the answer.
+    ///
+    /// # Errors
+    /// If there is no answer in time.
+    pub(crate) async fn send(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let question = Question {
+            method: Method::POST,
+            body,
+            headers,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         };
         self.ask_in_time(url, question).await
     }
@@ -112,16 +145,21 @@ impl Client {
     async fn ask(&self, method: Method, url: &str, form: String) -> Result<Bytes, String> {
         let question = Question {
             method,
-            form,
-            authorization: None,
+            body: Bytes::from(form),
+            headers: headers(FORM),
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
-        self.ask_in_time(url, question).await
+        self.ask_in_time(url, question)
+            .await
+            .and_then(only_200(url))
     }
 
-    async fn ask_in_time(&self, url: &str, question: Question) -> Result<Bytes, String> {
-        // What is asked may hold a password: only where it goes is told.
-        let place = url.split('?').next().unwrap_or_default();
+    async fn ask_in_time(
+        &self,
+        url: &str,
+        question: Question,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let place = place(url);
         match timeout(self.timeout, self.ask_at(url, question)).await {
             Ok(answer) => answer.map_err(|error| format!("{place}: {error}")),
             Err(_) => Err(format!(
@@ -131,7 +169,7 @@ impl Client {
         }
     }
 
-    async fn ask_at(&self, url: &str, question: Question) -> Result<Bytes, String> {
+    async fn ask_at(&self, url: &str, question: Question) -> Result<(StatusCode, Bytes), String> {
         let uri: Uri = url.parse().map_err(|_| "this is no URL".to_owned())?;
         let host = uri
             .host()
@@ -151,13 +189,12 @@ impl Client {
         let mut request = Request::builder()
             .method(question.method)
             .uri(path)
-            .header(HOST, authority)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if let Some(authorization) = question.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+            .header(HOST, authority);
+        if let Some(all) = request.headers_mut() {
+            all.extend(question.headers);
         }
         let request = request
-            .body(Full::new(Bytes::from(question.form)))
+            .body(Full::new(question.body))
             .map_err(|error| error.to_string())?;
         let socket = TcpStream::connect((host.as_str(), port))
             .await
@@ -176,11 +213,23 @@ impl Client {
     }
 }
 
+/// Where a question goes. What is asked may hold a password, and is not told.
+fn place(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
+fn only_200(url: &str) -> impl FnOnce((StatusCode, Bytes)) -> Result<Bytes, String> {
+    move |(status, body)| match status {
+        StatusCode::OK => Ok(body),
+        status => Err(format!("{}: the answer is {status}", place(url))),
+    }
+}
+
 async fn exchange<S>(
     socket: S,
     request: Request<Full<Bytes>>,
     answer_bytes_max: usize,
-) -> Result<Bytes, String>
+) -> Result<(StatusCode, Bytes), String>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -192,12 +241,9 @@ where
             .await
             .map_err(|error| error.to_string())?;
         let status = answer.status();
-        if status != 200 {
-            return Err(format!("the answer is {status}"));
-        }
         let body = Limited::new(answer.into_body(), answer_bytes_max);
         let body = body.collect().await.map_err(|error| error.to_string())?;
-        Ok(body.to_bytes())
+        Ok((status, body.to_bytes()))
     };
     let (mut asking, mut connection) = (std::pin::pin!(asking), std::pin::pin!(connection));
     tokio::select! {

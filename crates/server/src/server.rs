@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::control::{self, Environment};
 use crate::definitions::{self, LoadError};
 use crate::memory;
+use crate::otlp::{Exporter, OtlpOptions};
 use crate::sites::{HttpAddresses, Served, Sites};
 use crate::sockets::{Door, SocketOptions};
 use crate::tls::{LoginFrom, Tls, TlsError, TlsOptions, Whose};
@@ -33,6 +34,9 @@ const MEMORY_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 const CERTIFICATE_WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Part of the machine's memory that waiting messages may take, unless the configuration says: an eighth.
 const MESSAGE_CACHE_PART: u64 = 8;
+
+/// How long spans that wait may hold up a shutdown.
+const SPANS_GRACE: Duration = Duration::from_secs(2);
 
 /// Pause after an accept failed, when file handles ran out for example.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -70,6 +74,8 @@ pub struct Listeners {
     pub http_log_dir: Option<PathBuf>,
     /// The configuration files that were read.
     pub config_files: Vec<String>,
+    /// Where spans are sent, if anywhere.
+    pub otlp: OtlpOptions,
 }
 
 /// Why a broker did not start.
@@ -100,6 +106,9 @@ pub enum StartError {
     /// TLS cannot be served.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Spans cannot be sent.
+    #[error("spans cannot be sent: {0}")]
+    Otlp(String),
     /// The control socket cannot be made.
     #[error("cannot make the control socket in {}: {error}", data_dir.display())]
     Control {
@@ -126,6 +135,7 @@ pub struct Server {
     tls: Option<Arc<Tls>>,
     control: control::Listener,
     broker: Arc<control::Broker>,
+    exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -138,6 +148,7 @@ impl Server {
         let clock = Clock::start();
         let node = Node::open(settings, data_dir, clock.now_ms())?;
         Authorities::install(&node, &listeners.auth)?;
+        let exporter = Exporter::start(&node, clock, &listeners.otlp).map_err(StartError::Otlp)?;
         // The data directory is ours from here on.
         let control = control::Listener::bind(data_dir).map_err(|error| StartError::Control {
             data_dir: data_dir.to_owned(),
@@ -183,6 +194,7 @@ impl Server {
             tls,
             control,
             broker,
+            exporter,
         })
     }
 
@@ -249,6 +261,7 @@ impl Server {
                 () = self.run_timers() => {}
                 () = self.watch_memory() => {}
                 () = self.watch_certificates() => {}
+                () = self.send_spans() => {}
                 () = self.control.serve(&self.broker) => {}
             }
         }
@@ -331,6 +344,14 @@ impl Server {
         }
     }
 
+    /// Never ready.
+    async fn send_spans(&self) {
+        match &self.exporter {
+            Some(exporter) => exporter.run().await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn shut_down(mut self) {
         drop(self.control);
         self.sites.service.stop();
@@ -348,6 +369,10 @@ impl Server {
             tracing::warn!("some clients did not answer the shutdown and are dropped");
         }
         self.workers.stop();
+        if let Some(exporter) = &self.exporter {
+            // What is not sent by then is lost, and nothing else is.
+            let _ = timeout(SPANS_GRACE, exporter.send_all()).await;
+        }
         if let Err(error) = self.node.stop() {
             tracing::error!("the message log did not end cleanly: {error}");
         }

@@ -10,3 +10,4 @@
 )]
 
 pub mod amqp091;
+pub mod trace_context;

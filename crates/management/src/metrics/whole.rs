@@ -26,6 +26,7 @@ pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
     if wanted.families.is_none() {
         write_certificates(api, page);
         write_times(api, page);
+        write_spans(api, page);
         write_global(api, page);
     }
 }
@@ -167,6 +168,40 @@ fn write_times(api: &Api, page: &mut Page) {
             "Time that the message log's syncs to disk took",
             &log.syncs().counted(),
         );
+    }
+}
+
+/// What RabbitMQ does not tell: what became of spans. Nothing if no message is traced.
+fn write_spans(api: &Api, page: &mut Page) {
+    let Some(tracer) = api.node.tracer() else {
+        return;
+    };
+    let counters = &tracer.counters;
+    for (name, help, counter) in [
+        (
+            "recorded",
+            "Total number of spans of messages that were made",
+            &counters.recorded,
+        ),
+        (
+            "exported",
+            "Total number of spans that the collector took",
+            &counters.exported,
+        ),
+        (
+            "dropped",
+            "Total number of spans that were dropped because too many waited",
+            &counters.dropped,
+        ),
+        (
+            "failed",
+            "Total number of spans that were given up because the collector did not take them",
+            &counters.failed,
+        ),
+    ] {
+        let name = format!("opentelemetry_spans_{name}_total");
+        let value = counter.load(Ordering::Relaxed) as f64;
+        page.one(&name, Kind::Counter, help, value);
     }
 }
 

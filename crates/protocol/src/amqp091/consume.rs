@@ -395,8 +395,14 @@ impl Session {
         let (out, body) = (turn.output.buffer(), message.body());
         encode_content_header(out, number, 60, body.len() as u64, properties);
         encode_body(out, number, body, frame_bytes_max);
+        let tag = channel.delivery_tag;
+        if let Some(tracer) = self.node.tracer() {
+            let deliveries = std::slice::from_ref(&*delivery);
+            (self.traced_deliveries).deliver(tracer, &self.vhost, &cell, deliveries, tag);
+        }
         if !get.no_ack {
-            let (tag, consumer, id) = (channel.delivery_tag, ConsumerId::NONE, delivery.id);
+            let channel = self.channel(number)?;
+            let (consumer, id) = (ConsumerId::NONE, delivery.id);
             channel.unacked.push(Unacked {
                 tag,
                 cell,

@@ -129,6 +129,11 @@ impl Session {
             channel.totals.deliver += encoded as u64;
         }
         channel.publish_counts();
+        if let (Some(tracer), Source::Queue(cell)) = (self.node.tracer(), &consumer.source) {
+            let deliveries = run.get(..encoded).unwrap_or_default();
+            let first_tag = channel.delivery_tag + 1 - encoded as u64;
+            (self.traced_deliveries).deliver(tracer, &self.vhost, cell, deliveries, first_tag);
+        }
         if consumer.owed_bytes >= WINDOW_RETURN_BYTES {
             let owed_bytes = std::mem::take(&mut consumer.owed_bytes);
             self.return_window(turn, id, owed_bytes);

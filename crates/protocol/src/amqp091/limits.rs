@@ -46,3 +46,6 @@ pub const TEMPLATE_BYTES_MAX: usize = 1024;
 
 /// Messages that a connection with a rate limit publishes before the limit is looked at: so many may be too much.
 pub const METERED_MESSAGES_MAX: u64 = 16;
+
+/// Traced deliveries of a connection whose settlements are told.
+pub const TRACED_DELIVERIES_MAX: usize = 4096;

@@ -26,6 +26,7 @@ use super::fault::{Fault, Scope};
 use super::publish::{PublishBatch, Unconfirmed};
 use super::publish_again::Templates;
 use super::settle::Settlements;
+use super::traced_deliveries::TracedDeliveries;
 use super::transactions::Transaction;
 
 /// See the module.
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     /// Publishes that were accepted, to recognise the next one like them.
     pub(crate) templates: Templates,
     pub(crate) settlements: Settlements,
+    /// Of traced messages.
+    pub(crate) traced_deliveries: TracedDeliveries,
     /// Deliveries taken from the mailbox; those before `arrivals_next` are encoded.
     pub(crate) arrivals: Vec<Delivery>,
     pub(crate) arrivals_next: usize,
@@ -89,6 +92,7 @@ impl Session {
             batch: PublishBatch::new(node::names::seed()),
             templates: Templates::default(),
             settlements: Settlements::default(),
+            traced_deliveries: TracedDeliveries::default(),
             arrivals: Vec::new(),
             arrivals_next: 0,
             current_channel: 0,

@@ -33,6 +33,7 @@ mod reply_to;
 mod server_properties;
 mod settle;
 mod topology;
+mod traced_deliveries;
 mod transactions;
 mod unacked;
 

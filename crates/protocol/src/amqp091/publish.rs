@@ -34,6 +34,10 @@ use super::limits::{
 use super::methods::Session;
 use super::output::Promise;
 
+mod traced;
+
+use traced::TracedPublishes;
+
 /// Confirms of one channel that are said once a promise is kept.
 pub(crate) struct Unconfirmed {
     pub(crate) promise: Promise,
@@ -187,6 +191,7 @@ pub(crate) struct PublishBatch {
     /// What goes to the log first.
     logged: Logged,
     rejected: Vec<u32>,
+    traced: TracedPublishes,
     counting: Counting,
     scratch: Scratch,
 }
@@ -536,7 +541,7 @@ impl Session {
             route.placed = self.batch.generation;
         }
         let Some((last, others)) = route.places.split_last() else {
-            return;
+            return self.trace_unroutable(message);
         };
         let logged = message.persistent() && self.node.log.is_some();
         if logged {
@@ -574,6 +579,9 @@ impl Session {
     /// Gives the batch's publishes to the log and to their queues and says the confirms that need not wait.
     /// `false`: the log is behind, and the batch waits until it has room.
     pub(crate) fn flush_publishes(&mut self, turn: &mut Turn<'_>) -> bool {
+        if let Some(tracer) = self.node.tracer() {
+            self.batch.begin_traces(tracer, turn.now_ms);
+        }
         if !self.batch.logged.slots.is_empty() && !self.log_publishes(turn.now_ms) {
             return false;
         }
@@ -599,6 +607,9 @@ impl Session {
                 self.flow.get_or_insert((cell, turn.now_ms + HOLD_MS));
                 self.entry.in_flow.store(true, Ordering::Relaxed);
             }
+            if !self.batch.traced.is_empty() {
+                self.batch.traced.note_refused(*place, &rejected);
+            }
             for index in rejected.drain(..) {
                 let Some(tag) = target.tags.get(index as usize) else {
                     continue;
@@ -612,6 +623,9 @@ impl Session {
             self.vhost.conclude(turn.now_ms, &target.cell, aftermath);
         }
         self.batch.rejected = rejected;
+        if !self.batch.traced.is_empty() {
+            self.batch.end_traces(self.node.tracer(), &self.vhost);
+        }
         self.batch.counting.show();
         self.batch.trim(self.vhost.epoch());
         let promise = self.batch.logged.promise;

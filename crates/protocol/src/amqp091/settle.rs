@@ -146,6 +146,12 @@ impl Session {
             return;
         }
         let mut runs = std::mem::take(&mut self.settlements.runs);
+        if !self.traced_deliveries.is_empty() {
+            let tracer = self.node.tracer();
+            for run in &runs {
+                (self.traced_deliveries).settle(tracer, &run.cell, &run.ids, run.settlement);
+            }
+        }
         for run in &mut runs {
             let aftermath = run.cell.settle(turn.now_ms, &run.ids, run.settlement);
             self.vhost.conclude(turn.now_ms, &run.cell, aftermath);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::file;
 use super::layers::{Layers, Sources};
+use super::open_telemetry;
 use super::statement::{ConfigError, Note, Origin, Statement, words};
 
 /// A variable that sets a key.
@@ -50,14 +51,14 @@ const ACCEPTED: [&str; 16] = [
     "RABBITMQ_USE_LONGNAME",
 ];
 
-fn find<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {
+pub(super) fn find<'a>(sources: &'a Sources, name: &str) -> Option<&'a str> {
     let found = sources.environment.iter().find(|(known, _)| known == name);
     found
         .map(|(_, value)| value.as_str())
         .filter(|value| !value.is_empty())
 }
 
-fn origin(name: &str) -> Origin {
+pub(super) fn origin(name: &str) -> Origin {
     Origin::Environment(name.to_owned())
 }
 
@@ -150,6 +151,7 @@ pub(super) fn read(
     }
     listener(sources, layers);
     log(sources, layers);
+    open_telemetry::read(sources, layers, errors);
     if let Some(text) = find(sources, "LEVERET_CONFIG") {
         let said = file::parse_text("LEVERET_CONFIG", text, errors);
         layers.add(

@@ -22,6 +22,7 @@ mod key;
 mod layers;
 mod log;
 mod obeyed;
+mod open_telemetry;
 mod reload;
 mod show;
 mod statement;
@@ -38,6 +39,7 @@ use node::settings::Settings;
 
 use crate::auth::{AuthOptions, Link};
 use crate::http::HttpOptions;
+use crate::otlp::OtlpOptions;
 use crate::sockets::{SocketOptions, TLS_HANDSHAKE_TIMEOUT_MS};
 use crate::tls::{LoginFrom, SanType, TlsOptions};
 
@@ -74,6 +76,8 @@ pub struct Config {
     cors_refused: bool,
     /// What is logged, and where to.
     pub log: Log,
+    /// Where spans are sent: `opentelemetry.*`.
+    pub otlp: OtlpOptions,
     statements: Vec<Statement>,
     notes: Vec<Note>,
     files: Vec<PathBuf>,

@@ -55,6 +55,9 @@ impl Statement {
             .iter()
             .any(|word| last.ends_with(word))
             || last.contains("secret")
+            || self
+                .words
+                .starts_with(&["opentelemetry".into(), "headers".into()])
     }
 
     /// The value, or stars if it must not be shown.

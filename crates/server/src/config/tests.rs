@@ -817,6 +817,66 @@ const OBEYED: &[Row] = &[
         |c| format!("{:?}", c.log.path(&c.log.audit)),
         "Some(\"/a\")",
     ),
+    (
+        "opentelemetry.endpoint = http://collector:4318/",
+        |c| format!("{:?}", c.otlp.endpoint),
+        "Some(\"http://collector:4318/v1/traces\")",
+    ),
+    (
+        "opentelemetry.endpoint = https://[::1]/otlp/traces",
+        |c| format!("{:?}", c.otlp.endpoint),
+        "Some(\"https://[::1]/otlp/traces\")",
+    ),
+    (
+        "opentelemetry.enabled = false",
+        |c| c.otlp.enabled.to_string(),
+        "false",
+    ),
+    (
+        "opentelemetry.protocol = http/protobuf",
+        |c| c.otlp.enabled.to_string(),
+        "true",
+    ),
+    (
+        "opentelemetry.headers.Api-Key = k",
+        |c| format!("{:?}", c.otlp.headers),
+        "{\"api-key\": \"k\"}",
+    ),
+    (
+        "opentelemetry.service_name = s",
+        |c| format!("{:?}", c.otlp.service_name),
+        "Some(\"s\")",
+    ),
+    (
+        "opentelemetry.resource_attributes.deployment\\.environment\\.name = test",
+        |c| format!("{:?}", c.otlp.resource_attributes),
+        "{\"deployment.environment.name\": \"test\"}",
+    ),
+    (
+        "opentelemetry.sampler = always_on\nopentelemetry.sampler_ratio = 0.5",
+        |c| format!("{:?}", c.otlp.sampling),
+        "Sampling { parent_based: false, ratio: 1.0, messages_per_second_max: 100 }",
+    ),
+    (
+        "opentelemetry.sampler_ratio = 0.5\nopentelemetry.messages_per_second_max = 7",
+        |c| format!("{:?}", c.otlp.sampling),
+        "Sampling { parent_based: true, ratio: 0.5, messages_per_second_max: 7 }",
+    ),
+    (
+        "opentelemetry.queue_spans_max = 9",
+        |c| c.otlp.queue_spans_max.to_string(),
+        "9",
+    ),
+    (
+        "opentelemetry.timeout = 9",
+        |c| c.otlp.timeout_ms.to_string(),
+        "9",
+    ),
+    (
+        "opentelemetry.cacertfile = /ca.pem",
+        |c| format!("{:?}", c.otlp.cacertfile),
+        "Some(\"/ca.pem\")",
+    ),
 ];
 
 #[test]
@@ -1161,6 +1221,93 @@ fn the_environment_is_read() {
         errors.expect_err("it is no port").to_string(),
         "environment variable RABBITMQ_NODE_PORT: listeners.tcp.default = tcp://10.0.0.1:x: expected a port, or \
          HOST:PORT"
+    );
+}
+
+#[test]
+fn wrong_lines_about_open_telemetry_are_named() {
+    for (text, expected) in [
+        (
+            "opentelemetry.endpoint = collector:4317",
+            "rabbitmq.conf:1: opentelemetry.endpoint = collector:4317: expected the URL of an OTLP collector, such as \
+             http://localhost:4318",
+        ),
+        (
+            "opentelemetry.protocol = grpc",
+            "rabbitmq.conf:1: opentelemetry.protocol = grpc: expected one of http/protobuf",
+        ),
+        (
+            "opentelemetry.headers.a = b\u{7f}c",
+            "rabbitmq.conf:1: opentelemetry.headers.a = ********: expected the text of an HTTP header: one line",
+        ),
+        (
+            "opentelemetry.sampler = sometimes",
+            "rabbitmq.conf:1: opentelemetry.sampler = sometimes: expected one of parentbased_traceidratio, \
+             parentbased_always_on, parentbased_always_off, traceidratio, always_on, always_off",
+        ),
+        (
+            "opentelemetry.sampler_ratio = NaN",
+            "rabbitmq.conf:1: opentelemetry.sampler_ratio = NaN: expected a number from 0 to 1",
+        ),
+    ] {
+        assert_eq!(errors(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn open_telemetrys_environment_is_read() {
+    let load = |variables: &[(&str, &str)]| Config::load(&environment(variables));
+    let config = load(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/base/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, other=c"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "other=d"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "7"),
+        ("OTEL_SERVICE_NAME", "orders-broker"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=x,deployment.environment.name=pr%C3%BCf",
+        ),
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "99"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+    ]);
+    let otlp = config.expect("it is right").otlp;
+    assert_eq!(
+        otlp.endpoint.as_deref(),
+        Some("http://c:4318/base/v1/traces")
+    );
+    let headers = format!("{:?}", otlp.headers);
+    assert_eq!(headers, r#"{"api-key": "a b", "other": "d"}"#);
+    assert_eq!(otlp.service_name.as_deref(), Some("orders-broker"));
+    let environment_name = &otlp.resource_attributes["deployment.environment.name"];
+    assert_eq!(environment_name, "pr\u{fc}f");
+    assert_eq!((otlp.timeout_ms, otlp.queue_spans_max), (7, 99));
+    assert_eq!(
+        (otlp.sampling.parent_based, otlp.sampling.ratio),
+        (false, 0.25)
+    );
+    assert!(otlp.enabled);
+
+    let own = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:4318/here"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_SDK_DISABLED", "true"),
+    ];
+    let otlp = load(&own).expect("it is right").otlp;
+    assert_eq!(otlp.endpoint.as_deref(), Some("http://t:4318/here"));
+    assert_eq!(
+        (otlp.sampling.parent_based, otlp.sampling.ratio),
+        (true, 1.0)
+    );
+    assert!(!otlp.enabled);
+
+    let errors = load(&[("OTEL_EXPORTER_OTLP_HEADERS", "secret")]).expect_err("it is no list");
+    assert_eq!(
+        errors.to_string(),
+        "environment variable OTEL_EXPORTER_OTLP_HEADERS: expected a list of key=value, percent-encoded"
     );
 }
 

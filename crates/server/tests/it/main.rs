@@ -20,6 +20,7 @@ mod policies;
 mod proxy;
 mod recorded;
 mod service;
+mod spans;
 mod stopping;
 mod tls;
 mod tunnel;

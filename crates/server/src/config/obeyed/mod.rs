@@ -10,6 +10,7 @@ mod listeners;
 mod log;
 mod rates;
 mod storage;
+mod telemetry;
 mod tls;
 
 use super::key::{Key, fit};
@@ -94,6 +95,15 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         definitions::KEYS,
     ),
     ("Log", "What is logged, and where to.", log::KEYS),
+    (
+        "OpenTelemetry",
+        "Leveret's own: where spans of messages are sent. OpenTelemetry's variables `OTEL_EXPORTER_OTLP_ENDPOINT`, \
+         `_HEADERS`, `_PROTOCOL`, `_TIMEOUT`, `_CERTIFICATE` (each also as `OTEL_EXPORTER_OTLP_TRACES_...`), \
+         `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, \
+         `OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_SDK_DISABLED` and `OTEL_TRACES_EXPORTER=none` set the same. See \
+         [tracing.md](tracing.md).",
+        telemetry::KEYS,
+    ),
 ];
 
 /// Other names of keys.
