@@ -1,6 +1,7 @@
 //! The one binary: reads the command line, wires the rooms together, and nothing else.
 
 mod addresses;
+mod allocator;
 mod config;
 mod ctl;
 mod generate;
@@ -14,11 +15,6 @@ mod systemd;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
-
-/// Many small messages are freed on another thread than the one that made them; this allocator is good at it.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A message broker that takes RabbitMQ's place.
 #[derive(Debug, Parser)]

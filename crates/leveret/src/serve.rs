@@ -103,6 +103,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         http_log_dir: config.http_log_dir.clone(),
         config_files: shown(config.files()),
         otlp: config.otlp.clone(),
+        give_back_memory: Some(crate::allocator::give_back),
     };
     let data_dir = config.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -76,6 +76,9 @@ pub struct Listeners {
     pub config_files: Vec<String>,
     /// Where spans are sent, if anywhere.
     pub otlp: OtlpOptions,
+    /// Makes the allocator give back what the thread that calls it has freed, or others have freed of its. Threads that
+    /// serve clients call it now and then: an allocator does nothing in a thread that does nothing.
+    pub give_back_memory: Option<fn()>,
 }
 
 /// Why a broker did not start.
@@ -166,7 +169,7 @@ impl Server {
             log.start_reader(move || clock.now_ms())?;
         }
         let count = std::thread::available_parallelism()?.get();
-        let workers = Workers::start(count, &node, clock)?;
+        let workers = Workers::start(count, &node, clock, listeners.give_back_memory)?;
         let data_dir = data_dir.canonicalize()?;
         let served = Served {
             plain: local_addresses(&amqp),

@@ -5,16 +5,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use node::connections::ConnectionId;
 use node::node::Node;
 use protocol::amqp091::Connection;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::driver::drive;
 use crate::sockets::{Door, Ready};
+
+/// How often a worker makes the allocator give memory back. What is freed is kept for a second in case it is needed
+/// again, and a memory alarm ends only when it has been given back.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A socket on its way to its worker. There are no more of these than connections are admitted.
 struct Accepted {
@@ -34,10 +40,15 @@ struct Worker {
 pub(crate) struct Workers(Vec<Worker>);
 
 impl Workers {
-    /// Starts `count` workers.
-    pub(crate) fn start(count: usize, node: &Arc<Node>, clock: Clock) -> io::Result<Self> {
+    /// Starts `count` workers. Each calls `give_back_memory` now and then.
+    pub(crate) fn start(
+        count: usize,
+        node: &Arc<Node>,
+        clock: Clock,
+        give_back_memory: Option<fn()>,
+    ) -> io::Result<Self> {
         (0..count)
-            .map(|index| Worker::start(index, Arc::clone(node), clock))
+            .map(|index| Worker::start(index, Arc::clone(node), clock, give_back_memory))
             .collect::<Result<_, _>>()
             .map(Workers)
     }
@@ -80,7 +91,12 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, node: Arc<Node>, clock: Clock) -> io::Result<Self> {
+    fn start(
+        index: usize,
+        node: Arc<Node>,
+        clock: Clock,
+        give_back_memory: Option<fn()>,
+    ) -> io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -90,7 +106,13 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, accept_all(receiver, node, clock, counter));
+                let accepting = accept_all(receiver, node, clock, counter);
+                LocalSet::new().block_on(&runtime, async {
+                    tokio::select! {
+                        () = accepting => {}
+                        () = give_back(give_back_memory) => {}
+                    }
+                });
             })?;
         Ok(Worker {
             accepted: Some(sender),
@@ -112,6 +134,18 @@ async fn accept_all(
             serve(accepted, node, clock).await;
             connections.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+async fn give_back(give_back_memory: Option<fn()>) {
+    let Some(give_back_memory) = give_back_memory else {
+        return std::future::pending().await;
+    };
+    let mut interval = interval(GIVE_BACK_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        give_back_memory();
     }
 }
 

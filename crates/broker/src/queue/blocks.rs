@@ -96,14 +96,14 @@ impl<T> Blocks<T> {
         self.behind.back().unwrap_or(&self.front).back()
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&T> {
+    pub(super) fn value(&self, index: usize) -> Option<&T> {
         match index.checked_sub(self.front.len()) {
             None => self.front.get(index),
             Some(index) => self.behind.get(index / BLOCK_LEN)?.get(index % BLOCK_LEN),
         }
     }
 
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+    pub(super) fn value_mut(&mut self, index: usize) -> Option<&mut T> {
         match index.checked_sub(self.front.len()) {
             None => self.front.get_mut(index),
             Some(index) => {
@@ -118,7 +118,7 @@ impl<T> Blocks<T> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            let found = of(self.get(middle)?);
+            let found = of(self.value(middle)?);
             match found.cmp(&key) {
                 std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(blocks.front(), expected.front());
         assert_eq!(blocks.back(), expected.back());
         for index in (0..expected.len() + 2).step_by(97) {
-            assert_eq!(blocks.get(index), expected.get(index), "at {index}");
+            assert_eq!(blocks.value(index), expected.get(index), "at {index}");
         }
         for (index, value) in expected.iter().enumerate().step_by(101) {
             assert_eq!(blocks.index_of_key(*value, |value| *value), Some(index));
@@ -225,7 +225,7 @@ mod tests {
             blocks.pop_front();
             model.pop_front();
         }
-        if let Some(value) = blocks.get_mut(3000) {
+        if let Some(value) = blocks.value_mut(3000) {
             *value *= 1_000_000;
             model[3000] *= 1_000_000;
         }

@@ -215,7 +215,7 @@ impl Level {
             return Some(entry);
         }
         let place = self.place_of(seq)?;
-        self.fresh.get(place)?.1.as_ref()
+        self.fresh.value(place)?.1.as_ref()
     }
 
     /// Takes a message out wherever it stands.
@@ -224,7 +224,7 @@ impl Level {
             return Some(entry);
         }
         let place = self.place_of(seq)?;
-        let entry = self.fresh.get_mut(place)?.1.take()?;
+        let entry = self.fresh.value_mut(place)?.1.take()?;
         self.logged -= usize::from(entry.position.is_some());
         self.holes += 1;
         self.trim_holes();
@@ -236,7 +236,7 @@ impl Level {
     pub(super) fn ordered_deadline(&mut self) -> Option<(u64, u64)> {
         let mut place = self.ordered_from.saturating_sub(self.passed) as usize;
         let found = loop {
-            match self.fresh.get(place) {
+            match self.fresh.value(place) {
                 None => break None,
                 Some((seq, Some(entry))) if entry.is_timed() && !entry.indexed => {
                     break Some((entry.expires_at_ms, *seq));

@@ -1,6 +1,6 @@
 //! The memory alarm: publishers are held up and told why, consumers go on, nothing is lost.
 
-use crate::broker::{Broker, call, expect, said};
+use crate::broker::{Broker, PATIENCE, call, expect, said};
 
 /// Less than any process holds.
 const ALARM: &str = "set_vm_memory_high_watermark absolute 1";
@@ -93,6 +93,42 @@ fn a_client_that_does_not_publish_hears_nothing() {
         heard.iter().all(|event| !event.contains("blocked")),
         "{heard:?}"
     );
+}
+
+/// What was freed belongs to the thread that made it, which has nothing to do while its publisher is held up.
+#[test]
+fn an_alarm_ends_when_the_messages_are_gone() {
+    /// Of messages, until the alarm.
+    const ROOM_BYTES: u64 = 32 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path());
+    let mut publisher = broker.client();
+    publisher.open_channel(1);
+    call(&mut publisher, r#"queue.declare queue="q" durable"#);
+    let limit_bytes = broker.resident_bytes() + ROOM_BYTES;
+    broker.ctl(&format!(
+        "set_vm_memory_high_watermark absolute {limit_bytes}"
+    ));
+    let publish = publisher.encode(1, r#"basic.publish routing_key="q""#, &[b'x'; 1024]);
+    let batch = publish.as_ref().unwrap().repeat(1000);
+    // The answer to a question behind it says that a batch is in the queue.
+    while broker.resident_bytes() < limit_bytes {
+        publisher.send_bytes(&batch).unwrap();
+        call(&mut publisher, "basic.qos");
+    }
+    // The alarm is set soon; it is told to who publishes then.
+    loop {
+        publisher.send_bytes(publish.as_ref().unwrap()).unwrap();
+        publisher.send(1, "basic.qos", b"").unwrap();
+        let said = publisher.wait_for(|_| true, PATIENCE);
+        if said.expect("an answer").name() == "connection.blocked" {
+            break;
+        }
+    }
+    let mut other = broker.client();
+    other.open_channel(1);
+    call(&mut other, r#"queue.purge queue="q""#);
+    expect(&mut publisher, "connection.unblocked");
 }
 
 #[test]

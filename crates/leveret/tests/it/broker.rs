@@ -143,6 +143,14 @@ impl Broker {
         (output.status.code().expect("no signal ended it"), text)
     }
 
+    /// Bytes of memory that the process holds.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let pages = text.split_whitespace().nth(1).and_then(|n| n.parse().ok());
+        pages.map(|pages: u64| pages * 4096).expect("a number")
+    }
+
     // ---- the end ----
 
     /// Sends a signal.

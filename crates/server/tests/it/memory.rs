@@ -2,7 +2,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, Ordering};
+
+use node::settings::Settings;
+use server::Listeners;
+
+use crate::broker::{Broker, wait_until};
 
 struct Counting;
 
@@ -50,4 +57,28 @@ pub(crate) fn be_a_client() {
 /// Bytes that the broker has allocated and not freed.
 pub(crate) fn broker_bytes() -> isize {
     ALLOCATED.load(Ordering::Relaxed)
+}
+
+/// The names of the threads that gave memory back.
+static GAVE_BACK: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn give_back() {
+    let name = std::thread::current().name().map(str::to_owned);
+    GAVE_BACK.lock().expect("no panic").extend(name);
+}
+
+#[test]
+fn workers_that_have_nothing_to_do_give_memory_back() {
+    let listeners = Listeners {
+        give_back_memory: Some(give_back),
+        ..Listeners::default()
+    };
+    let _broker = Broker::start_with(Settings::default(), listeners);
+    let workers = std::thread::available_parallelism().expect("a number");
+    let names = (0..workers.get()).map(|index| format!("worker-{index}"));
+    let expected: BTreeSet<String> = names.collect();
+    for round in ["at the start", "later"] {
+        wait_until(round, || *GAVE_BACK.lock().expect("no panic") == expected);
+        GAVE_BACK.lock().expect("no panic").clear();
+    }
 }
