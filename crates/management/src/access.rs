@@ -1,12 +1,21 @@
 //! Who asks, and whether they may: passwords and tokens, tags, and the guard that each operation names.
+//!
+//! Where permissions are decided elsewhere, a handler waits for the answer on the thread it has for waiting, and a
+//! request asks nothing twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use metadata::identity::PermissionKind;
-use node::identities::{AuthenticatedUser, LoginOutcome, LoginRequest};
+use metadata::identity::{PermissionKind, TopicAction};
+use node::identities::{
+    Answer, AuthenticatedUser, Authorizer, LoginOutcome, LoginRequest, Question, ResourceKind,
+    Right, TopicRight,
+};
 use node::vhost::Vhost;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::api::{Api, Peer};
 use crate::call::Call;
@@ -37,6 +46,9 @@ pub(crate) enum Guard {
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(crate) user: AuthenticatedUser,
+    peer_host: Option<String>,
+    /// What an authority elsewhere has said.
+    heard: Arc<Mutex<BTreeMap<Question, bool>>>,
 }
 
 /// Why nobody was let in.
@@ -53,8 +65,55 @@ pub(crate) enum Denied {
 impl Login {
     /// Whoever asks, where nobody asks who.
     pub(crate) fn nobody() -> Self {
+        Login::of(AuthenticatedUser::nobody(), None)
+    }
+
+    fn of(user: AuthenticatedUser, peer: Option<Peer>) -> Self {
         Login {
-            user: AuthenticatedUser::nobody(),
+            user,
+            peer_host: peer.map(host),
+            heard: Arc::default(),
+        }
+    }
+
+    fn vhost_question(&self, vhost: &str) -> Question {
+        Question::Vhost {
+            vhost: vhost.to_owned(),
+            peer_host: self.peer_host.clone(),
+        }
+    }
+
+    /// Whether the user may enter a vhost, where one may wait for the answer.
+    pub(crate) async fn may_enter(&self, api: &Api, vhost: &str) -> bool {
+        match api.node.identities.admits(&self.user, vhost) {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::Ask(authorizer) => self.ask(authorizer, self.vhost_question(vhost)).await,
+        }
+    }
+
+    async fn ask(&self, authorizer: &Arc<dyn Authorizer>, question: Question) -> bool {
+        let known = self.heard.lock().get(&question).copied();
+        if let Some(known) = known {
+            return known;
+        }
+        let verdict = Arc::clone(authorizer).decide(question.clone()).await;
+        let may = verdict.is_ok();
+        self.heard.lock().insert(question, may);
+        may
+    }
+
+    /// From here on everything is asked anew.
+    pub(crate) fn forget_answers(&self) {
+        self.heard.lock().clear();
+    }
+
+    /// The same on a thread that may wait.
+    fn wait_for(&self, answer: Answer<'_>, question: impl FnOnce() -> Question) -> bool {
+        match answer {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::Ask(authorizer) => Handle::current().block_on(self.ask(authorizer, question())),
         }
     }
 
@@ -84,7 +143,7 @@ impl Login {
                 .is_none_or(|end| api.now_ms() < end);
         }
         let now = api.node.identities.user(self.name());
-        now.is_some_and(|now| now.tags == self.user.tags())
+        now.is_some_and(|now| now.tags == self.user.own_tags())
     }
 
     fn is_let_in(&self) -> bool {
@@ -117,10 +176,10 @@ pub(crate) async fn log_in(
         Some((name, password)) => {
             let request = LoginRequest {
                 user: name.clone(),
-                password,
+                password: Some(password),
                 peer_is_loopback: peer.is_some_and(|peer| peer.is_loopback()),
             };
-            match decide(api, request).await.map(|user| Login { user }) {
+            match decide(api, request).await.map(|user| Login::of(user, peer)) {
                 Ok(login) if login.is_let_in() => {
                     count(api, peer, login.name(), true);
                     return Ok(login);
@@ -140,10 +199,12 @@ pub(crate) async fn log_in(
 }
 
 fn count(api: &Api, peer: Option<Peer>, user: &str, succeeded: bool) {
-    let host = peer.map_or_else(String::new, |peer| {
-        peer.address.ip().to_canonical().to_string()
-    });
+    let host = peer.map_or_else(String::new, host);
     api.node.attempts.count("http", &host, user, succeeded);
+}
+
+fn host(peer: Peer) -> String {
+    peer.address.ip().to_canonical().to_string()
 }
 
 /// Asks whoever decides on logins.
@@ -152,8 +213,9 @@ async fn decide(api: &Api, request: LoginRequest) -> LoginOutcome {
     match node.authenticator.get() {
         Some(authenticator) => Arc::clone(authenticator).log_in(request).await,
         None => {
+            let password = request.password.unwrap_or_default();
             node.identities
-                .authenticate(&request.user, &request.password, request.peer_is_loopback)
+                .authenticate(&request.user, &password, request.peer_is_loopback)
         }
     }
 }
@@ -202,7 +264,7 @@ pub(crate) fn check(call: &Call<'_>, guard: Guard) -> Result<(), Failure> {
 /// A vhost that the user may not enter looks as if it were not there.
 fn check_vhost(call: &Call<'_>, sees_all: bool) -> Result<(), Failure> {
     let name = call.param("vhost");
-    if sees_all || call.api.node.identities.admits(&call.login.user, name) {
+    if sees_all || call.may_enter(name) {
         return Ok(());
     }
     Err(Failure::not_found("Not Found"))
@@ -216,33 +278,61 @@ impl Call<'_> {
 
     /// Whether the user has permissions in a vhost.
     pub(crate) fn may_enter(&self, vhost: &str) -> bool {
-        self.api.node.identities.admits(&self.login.user, vhost)
+        let answer = self.api.node.identities.admits(&self.login.user, vhost);
+        self.login
+            .wait_for(answer, || self.login.vhost_question(vhost))
     }
 
     /// Refuses unless the user has a permission, as a client of that user would be.
     pub(crate) fn require(
         &self,
         vhost: &Vhost,
-        kind: PermissionKind,
-        resource: &str,
+        permission: PermissionKind,
+        resource: ResourceKind,
+        name: &str,
     ) -> Result<(), Failure> {
-        match self.permitted(vhost, kind, resource) {
+        match self.permitted(vhost, permission, resource, name) {
             true => Ok(()),
             false => Err(Failure::access_refused()),
         }
     }
 
     /// Whether the user has a permission on a queue or exchange; the default exchange is `amq.default`.
-    pub(crate) fn permitted(&self, vhost: &Vhost, kind: PermissionKind, resource: &str) -> bool {
-        let resource = if resource.is_empty() {
-            "amq.default"
-        } else {
-            resource
+    pub(crate) fn permitted(
+        &self,
+        vhost: &Vhost,
+        permission: PermissionKind,
+        resource: ResourceKind,
+        name: &str,
+    ) -> bool {
+        let (identities, user) = (&self.api.node.identities, &self.login.user);
+        let right = Right {
+            permission,
+            resource,
+            name: if name.is_empty() { "amq.default" } else { name },
         };
-        self.api
-            .node
-            .identities
-            .allows(&self.login.user, &vhost.name, kind, resource)
+        let answer = identities.allows(user, &vhost.name, right);
+        self.login
+            .wait_for(answer, || Question::right(&vhost.name, right))
+    }
+
+    /// Whether the user may use a routing key with a topic exchange.
+    pub(crate) fn permitted_topic(
+        &self,
+        vhost: &Vhost,
+        action: TopicAction,
+        exchange: &str,
+        routing_key: &str,
+    ) -> bool {
+        let (identities, user) = (&self.api.node.identities, &self.login.user);
+        let right = TopicRight {
+            action,
+            exchange,
+            routing_key,
+        };
+        let answer = identities.allows_topic(user, &vhost.name, right);
+        self.login
+            .wait_for(answer, || Question::topic(&vhost.name, right))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Bindings, and the key by which one of several between the same two ends is told: `properties_key`.
 
-use metadata::identity::PermissionKind;
+use metadata::identity::{PermissionKind, TopicAction};
 use metadata::topology::{BindingSpec, Destination, Name};
 use node::catalog::Ticket;
+use node::identities::ResourceKind;
 use node::vhost::Vhost;
 use wire::amqp091::table::FieldTable;
 
@@ -222,28 +223,26 @@ fn show(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// What a client of the user would be asked: write on what is bound, read on what it is bound to.
 fn check(call: &Call<'_>, vhost: &Vhost, spec: &BindingSpec) -> Result<(), Failure> {
-    let name = match &spec.destination {
-        Destination::Queue(name) => name,
-        Destination::Exchange(name) => name,
+    let (kind, name) = match &spec.destination {
+        Destination::Queue(name) => (ResourceKind::Queue, name),
+        Destination::Exchange(name) => (ResourceKind::Exchange, name),
     };
     let to_default = matches!(&spec.destination, Destination::Exchange(name) if name.is_empty());
     if spec.source.is_empty() || to_default {
         return Err(Failure::access_refused());
     }
-    call.require(vhost, PermissionKind::Write, name)?;
-    call.require(vhost, PermissionKind::Read, &spec.source)?;
+    call.require(vhost, PermissionKind::Write, kind, name)?;
+    call.require(
+        vhost,
+        PermissionKind::Read,
+        ResourceKind::Exchange,
+        &spec.source,
+    )?;
     let topic = vhost
         .find_exchange(&spec.source)
         .is_ok_and(|exchange| exchange.kind == "topic");
-    let allowed = !topic
-        || call.api.node.identities.check_topic(
-            call.login.name(),
-            &vhost.name,
-            None,
-            &spec.source,
-            metadata::identity::TopicAction::Read,
-            &spec.routing_key,
-        );
+    let allowed =
+        !topic || call.permitted_topic(vhost, TopicAction::Read, &spec.source, &spec.routing_key);
     match allowed {
         true => Ok(()),
         false => Err(Failure::access_refused()),

@@ -138,7 +138,7 @@ impl Reader {
         loop {
             let text = tokio::select! {
                 event = self.events.recv() => match event {
-                    Ok(event) if self.wants(event.name) && self.sees(&event) => self.told(&event),
+                    Ok(event) if self.wants(event.name) && self.sees(&event).await => self.told(&event),
                     Ok(_) => continue,
                     Err(RecvError::Lagged(count)) => {
                         written("missed", &format!("{{\"count\":{count}}}"))
@@ -150,6 +150,7 @@ impl Reader {
                     if !self.login.is_still_let_in(&self.place.0) {
                         return say(sender, written("end", "{\"reason\":\"not_authorised\"}")).await;
                     }
+                    self.login.forget_answers();
                     ": still here\n\n".to_owned()
                 }
             };
@@ -166,7 +167,7 @@ impl Reader {
 
     /// Who may list something hears of it: what is in a vhost, who may enter it; connections, whose they are and
     /// `monitoring`; alarms, everybody; the rest is for administrators.
-    fn sees(&self, event: &NodeEvent) -> bool {
+    async fn sees(&self, event: &NodeEvent) -> bool {
         let login = &self.login;
         let is_connection =
             event.name.starts_with("connection_") || event.name.starts_with("channel_");
@@ -181,8 +182,10 @@ impl Reader {
             name if name.contains("permission_") => None,
             _ => event.text("vhost"),
         };
-        let identities = &self.place.0.node.identities;
-        vhost.is_some_and(|vhost| identities.admits(&login.user, vhost))
+        match vhost {
+            Some(vhost) => login.may_enter(&self.place.0, vhost).await,
+            None => false,
+        }
     }
 
     fn told(&self, event: &NodeEvent) -> String {

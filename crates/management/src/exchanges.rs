@@ -5,6 +5,7 @@ use std::sync::Arc;
 use broker::exchange::EXCHANGE_TYPES;
 use metadata::identity::PermissionKind;
 use metadata::topology::ExchangeSpec;
+use node::identities::ResourceKind;
 use node::vhost::Vhost;
 use wire::amqp091::table::{FieldTable, FieldValue};
 
@@ -150,15 +151,25 @@ fn declare(call: &Call<'_>) -> Result<Answer, Failure> {
         return Err(Failure::bad_request(reason));
     }
     check_name(name)?;
-    call.require(&vhost, PermissionKind::Configure, name)?;
+    call.require(
+        &vhost,
+        PermissionKind::Configure,
+        ResourceKind::Exchange,
+        name,
+    )?;
     let new = vhost.find_exchange(name).is_err();
     if new {
         if name.starts_with("amq.") {
             return Err(Failure::access_refused());
         }
         if let Some(alternate) = text_argument(&spec.arguments, "alternate-exchange") {
-            call.require(&vhost, PermissionKind::Read, name)?;
-            call.require(&vhost, PermissionKind::Write, alternate)?;
+            call.require(&vhost, PermissionKind::Read, ResourceKind::Exchange, name)?;
+            call.require(
+                &vhost,
+                PermissionKind::Write,
+                ResourceKind::Exchange,
+                alternate,
+            )?;
         }
     }
     let ticket = vhost.declare_exchange(spec)?;
@@ -184,7 +195,12 @@ fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
     if name.is_empty() || name.starts_with("amq.") {
         return Err(Failure::access_refused());
     }
-    call.require(&vhost, PermissionKind::Configure, name)?;
+    call.require(
+        &vhost,
+        PermissionKind::Configure,
+        ResourceKind::Exchange,
+        name,
+    )?;
     let ticket = vhost.delete_exchange(name, call.query_flag("if-unused"))?;
     Ok(Answer::done().when(ticket))
 }

@@ -1,5 +1,6 @@
 //! Publishing a message and getting some, for trying things out: not for traffic.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::message::{LogPosition, Message};
 use broker::queue::{Delivery, Settlement};
-use broker::router::Refusal as RouterRefusal;
+use broker::router::{Refusal as RouterRefusal, further_keys};
 use metadata::identity::{PermissionKind, TopicAction};
+use node::identities::ResourceKind;
 use node::mailbox::Mailbox;
 use node::publish::PublishRefusal;
 use node::queue_cell::{Got, QueueCell};
@@ -68,7 +70,12 @@ fn publish(call: &Call<'_>) -> Result<Answer, Failure> {
         .map_err(|_| Failure::not_found("exchange_not_found"))?;
     let message = message(call, exchange, &body)?;
     let reply = |code: &str, text: String| Failure::bad_request(format!("{code} - {text}"));
-    if !call.permitted(&vhost, PermissionKind::Write, exchange) {
+    if !call.permitted(
+        &vhost,
+        PermissionKind::Write,
+        ResourceKind::Exchange,
+        exchange,
+    ) {
         let shown = if exchange.is_empty() {
             "amq.default"
         } else {
@@ -88,10 +95,11 @@ fn publish(call: &Call<'_>) -> Result<Answer, Failure> {
         );
         return Err(reply("403 ACCESS_REFUSED", text));
     }
-    if spec.kind == "topic" && !may_write_topic(call, &vhost, exchange, message.routing_key()) {
+    if spec.kind == "topic"
+        && let Some(key) = refused_topic(call, &vhost, exchange, &message)
+    {
         let text = format!(
-            "write access to topic '{}' in exchange '{exchange}' in vhost '{}' refused for user '{}'",
-            message.routing_key(),
+            "write access to topic '{key}' in exchange '{exchange}' in vhost '{}' refused for user '{}'",
             vhost.name,
             call.login.name()
         );
@@ -139,15 +147,18 @@ pub(crate) fn wait_until_kept(vhost: &Vhost, position: LogPosition) -> Result<()
     }
 }
 
-fn may_write_topic(call: &Call<'_>, vhost: &Vhost, exchange: &str, routing_key: &str) -> bool {
-    call.api.node.identities.check_topic(
-        call.login.name(),
-        &vhost.name,
-        None,
-        exchange,
-        TopicAction::Write,
-        routing_key,
-    )
+/// The first of a message's routing keys that the user may not use with a topic exchange.
+fn refused_topic(
+    call: &Call<'_>,
+    vhost: &Vhost,
+    exchange: &str,
+    message: &Message,
+) -> Option<String> {
+    let properties = Properties::validate(message.properties()).ok()?;
+    let further = further_keys(&properties).map(String::from_utf8_lossy);
+    let mut keys = std::iter::once(message.routing_key().into()).chain(further);
+    keys.find(|key| !call.permitted_topic(vhost, TopicAction::Write, exchange, key))
+        .map(Cow::into_owned)
 }
 
 /// The message that a body describes.
@@ -352,7 +363,7 @@ fn take_messages(call: &Call<'_>) -> Result<Answer, Failure> {
     let count = usize::try_from(count).unwrap_or(0).min(GET_MESSAGES_MAX);
     let truncate = integer(&body, "truncate")?;
     let truncate = truncate.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(0));
-    if !call.permitted(&vhost, PermissionKind::Read, name) {
+    if !call.permitted(&vhost, PermissionKind::Read, ResourceKind::Queue, name) {
         return Err(Failure::not_authorised(format!(
             "ACCESS_REFUSED - read access to queue '{name}' in vhost '{}' refused for user '{}'",
             vhost.name,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use broker::message::Message;
 use metadata::identity::PermissionKind;
+use node::identities::ResourceKind;
 use node::mailbox::Mailbox;
 use node::message_log::StorageError;
 use node::queue_cell::{MessageId, Peeked, QueueCell, TakenOut};
@@ -111,7 +112,12 @@ fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Failure>
 fn peek(call: &Call<'_>) -> Result<Answer, Failure> {
     let (_, cell) = queue_actions::find(call)?;
     let vhost = call.vhost_to_change()?;
-    call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
+    call.require(
+        &vhost,
+        PermissionKind::Read,
+        ResourceKind::Queue,
+        &cell.spec.name,
+    )?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
     let position = number(call, "position", 0)?;
     let count = number(call, "count", SHOWN)?.min(SHOWN_MAX);
@@ -206,7 +212,12 @@ pub(crate) fn take_out(
 fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
     let (_, cell) = queue_actions::find(call)?;
     let vhost = call.vhost_to_change()?;
-    call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
+    call.require(
+        &vhost,
+        PermissionKind::Read,
+        ResourceKind::Queue,
+        &cell.spec.name,
+    )?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
     match take_out(call, &cell, id(call)?)? {
         true => Ok(Answer::done()),
@@ -221,8 +232,13 @@ fn move_one(call: &Call<'_>) -> Result<Answer, Failure> {
     let body = call.object_with(&["destination"])?;
     let vhost = call.vhost_to_change()?;
     let destination = text(&body, "destination")?.unwrap_or_default();
-    call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
-    call.require(&vhost, PermissionKind::Write, "")?;
+    call.require(
+        &vhost,
+        PermissionKind::Read,
+        ResourceKind::Queue,
+        &cell.spec.name,
+    )?;
+    call.require(&vhost, PermissionKind::Write, ResourceKind::Exchange, "")?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
     let target = vhost
         .find_queue(destination)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metadata::identity::PermissionKind;
 use metadata::topology::QueueSpec;
 use node::connections::ConnectionId;
+use node::identities::ResourceKind;
 use node::queue_cell::QueueCell;
 use node::vhost::{DeleteQueueIf, Vhost};
 
@@ -105,12 +106,17 @@ fn declare(call: &Call<'_>) -> Result<Answer, Failure> {
     if new && name.starts_with("amq.") {
         return Err(Failure::access_refused());
     }
-    call.require(&vhost, PermissionKind::Configure, name)?;
+    call.require(&vhost, PermissionKind::Configure, ResourceKind::Queue, name)?;
     if let Some(exchange) = text_argument(&spec.arguments, "x-dead-letter-exchange")
         && new
     {
-        call.require(&vhost, PermissionKind::Read, name)?;
-        call.require(&vhost, PermissionKind::Write, exchange)?;
+        call.require(&vhost, PermissionKind::Read, ResourceKind::Queue, name)?;
+        call.require(
+            &vhost,
+            PermissionKind::Write,
+            ResourceKind::Exchange,
+            exchange,
+        )?;
     }
     let declared = vhost.declare_queue(call.now_ms, spec, NO_CONNECTION)?;
     Ok(Answer::created_if(new).when(declared.ticket))
@@ -120,7 +126,7 @@ fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
     let (_, cell) = find(call)?;
     let vhost = call.vhost_to_change()?;
     let name = &cell.spec.name;
-    call.require(&vhost, PermissionKind::Configure, name)?;
+    call.require(&vhost, PermissionKind::Configure, ResourceKind::Queue, name)?;
     let when = DeleteQueueIf {
         unused: call.query_flag("if-unused"),
         empty: call.query_flag("if-empty"),
@@ -132,7 +138,12 @@ fn remove(call: &Call<'_>) -> Result<Answer, Failure> {
 fn purge(call: &Call<'_>) -> Result<Answer, Failure> {
     let (_, cell) = find(call)?;
     let vhost = call.vhost_to_change()?;
-    call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
+    call.require(
+        &vhost,
+        PermissionKind::Read,
+        ResourceKind::Queue,
+        &cell.spec.name,
+    )?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
     cell.purge(call.now_ms);
     Ok(Answer::done())

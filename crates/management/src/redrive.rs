@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::message::Message;
 use metadata::identity::PermissionKind;
+use node::identities::ResourceKind;
 use node::queue_cell::{Peeked, QueueCell};
 use node::vhost::Vhost;
 use serde_json::Value;
@@ -92,8 +93,13 @@ fn redrive(call: &Call<'_>) -> Result<Answer, Failure> {
     let (_, cell) = queue_actions::find(call)?;
     let body = call.object()?;
     let vhost = call.vhost_to_change()?;
-    call.require(&vhost, PermissionKind::Read, &cell.spec.name)?;
-    call.require(&vhost, PermissionKind::Write, "")?;
+    call.require(
+        &vhost,
+        PermissionKind::Read,
+        ResourceKind::Queue,
+        &cell.spec.name,
+    )?;
+    call.require(&vhost, PermissionKind::Write, ResourceKind::Exchange, "")?;
     cell.check_owner(NO_CONNECTION, &vhost.name)?;
     let dry_run = boolean(&body, "dry_run")?;
     let whole = |key: &str| -> Result<Option<usize>, Failure> {

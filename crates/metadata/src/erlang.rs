@@ -69,6 +69,14 @@ pub fn binary_term(bytes: &[u8]) -> String {
     }
 }
 
+/// A text as Erlang's `~tp` prints a list of its letters.
+pub fn string_term(text: &str) -> String {
+    match text {
+        "" => "[]".into(),
+        text => quoted(text),
+    }
+}
+
 /// A list of letters is a text to Erlang, and printed as one.
 fn list_term(values: &[Value]) -> String {
     let letter = |value: &Value| {

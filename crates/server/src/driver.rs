@@ -158,7 +158,8 @@ impl<S: Socket> Driver<S> {
                 .connection
                 .handle_input(self.clock.now_ms(), &self.kept);
             self.kept.drain(..used);
-            if used > 0 {
+            // Who has just begun to ask an authority is looked at again, so that this is polled.
+            if used > 0 || self.connection.is_asking() {
                 return true;
             }
         }

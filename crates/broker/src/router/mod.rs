@@ -32,7 +32,7 @@ use crate::message::Message;
 use binding::Binding;
 
 pub use error::{BindError, DeclareError, DeleteError, InvalidBinding, Refusal, RouteError};
-pub use route::{Routable, RouteScratch, has_own_route};
+pub use route::{Routable, RouteScratch, further_keys, has_own_route};
 
 /// A queue, for the node that owns it. The router only hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

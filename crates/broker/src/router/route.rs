@@ -71,6 +71,19 @@ pub fn has_own_route(properties: &Properties<'_>) -> bool {
     headers.is_some_and(|table| table.iter().any(|(key, _)| key == "CC" || key == "BCC"))
 }
 
+/// The routing keys that `CC` and `BCC` headers give a message beside its own; none where they are no arrays, which
+/// [`Router::route`] refuses.
+pub fn further_keys<'a>(properties: &Properties<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let message = Routable {
+        exchange: "",
+        routing_key: "",
+        properties: *properties,
+        sender_selects: true,
+    };
+    let keys = Keys::read(&message).ok();
+    keys.into_iter().flat_map(|keys| keys.iter().skip(1))
+}
+
 /// A message's routing keys: its own, then those of `CC`, then those of `BCC`.
 #[derive(Clone, Copy)]
 struct Keys<'a> {
@@ -107,7 +120,7 @@ impl<'a> Keys<'a> {
         self.cc.is_none() && self.bcc.is_none()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &'a [u8]> {
+    fn iter(self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let others = self
             .cc
             .into_iter()

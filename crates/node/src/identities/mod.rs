@@ -26,7 +26,8 @@ use crate::catalog::{Catalog, Stored};
 use crate::events::Events;
 
 pub use authority::{
-    AuthenticatedUser, Authenticator, Grants, LoginFuture, LoginOutcome, LoginRequest,
+    Answer, AuthenticatedUser, Authenticator, Authorizer, Denial, Grants, LoginFuture,
+    LoginOutcome, LoginRequest, Question, ResourceKind, Right, TopicRight, Verdict, VerdictFuture,
 };
 
 /// What a broker that was never told anything starts with, and who may log in from where.

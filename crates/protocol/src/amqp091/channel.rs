@@ -10,6 +10,7 @@ use node::connections::ChannelEntry;
 use node::counters::MessageTotals;
 use node::queue_cell::SharedPrefetch;
 
+use super::answers::Allowed;
 use super::confirms::Confirms;
 use super::publish::Publishing;
 use super::reply_to::ReplyConsumer;
@@ -64,6 +65,8 @@ pub(crate) struct Channel {
     /// The queue meant by an empty name: the one declared last.
     pub(crate) last_queue: Option<Name>,
     pub(crate) reply_consumer: Option<ReplyConsumer>,
+    /// What an authority elsewhere allowed.
+    pub(crate) allowed: Option<Box<Allowed>>,
     pub(crate) entry: Arc<ChannelEntry>,
     /// What passed it; shown to others with the other counts.
     pub(crate) totals: MessageTotals,
@@ -108,6 +111,18 @@ impl Channels {
     /// The channel with this number.
     pub(crate) fn find(&mut self, number: u16) -> Option<&mut Channel> {
         self.0.get_mut(usize::from(number))?.as_deref_mut()
+    }
+
+    /// The same, to be read.
+    pub(crate) fn look(&self, number: u16) -> Option<&Channel> {
+        self.0.get(usize::from(number))?.as_deref()
+    }
+
+    /// Forgets what an authority elsewhere allowed.
+    pub(crate) fn forget_allowed(&mut self) {
+        for channel in self.0.iter_mut().flatten() {
+            channel.allowed = None;
+        }
     }
 
     /// Opens a channel on a free number.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use node::identities::{LoginOutcome, LoginRequest};
+use node::identities::{Answer, LoginOutcome, LoginRequest};
 use wire::amqp091::frame::{Frame, FrameKind, encode_method};
 use wire::amqp091::method::{ConnectionClose, Method};
 use wire::amqp091::reply_code::ReplyCode;
@@ -10,6 +10,9 @@ use wire::amqp091::reply_code::ReplyCode;
 use super::connection::{Connection, Phase};
 use super::fault::Fault;
 use super::limits::CLOSE_TIMEOUT_MS;
+
+/// `connection.update-secret`, to be blamed.
+const UPDATE_SECRET: (u16, u16) = (10, 70);
 
 impl Connection {
     /// Sends `connection.close` and gives back all that the session held. What the client still sends is
@@ -75,18 +78,19 @@ impl Connection {
         }
     }
 
-    /// A new token for the one that the client logged in with. The node's own users have none: there is nothing
-    /// that the new secret could change.
+    /// A new token for the one that the client logged in with. Others have none: there is nothing that the new secret
+    /// could change, but what they may do is asked anew.
     fn handle_update_secret(&mut self, secret: &[u8]) {
-        let Phase::Open(session) = &self.phase else {
+        let Phase::Open(session) = &mut self.phase else {
             return;
         };
+        session.forget_answers();
         match self.node.authenticator.get() {
-            Some(authenticator) if !session.user.is_own() => {
+            Some(authenticator) if session.user.is_granted() => {
                 // Of two that come quickly, the later one counts.
                 self.login = Some(Arc::clone(authenticator).log_in(LoginRequest {
                     user: session.user.name().to_string(),
-                    password: secret.to_vec(),
+                    password: Some(secret.to_vec()),
                     peer_is_loopback: self.peer.loopback,
                 }));
             }
@@ -100,6 +104,16 @@ impl Connection {
         };
         let reason = match outcome {
             Ok(user) if user.name() == session.user.name() => {
+                let vhost = Arc::clone(&session.vhost.name);
+                if matches!(self.node.identities.admits(&user, &vhost), Answer::No) {
+                    let name = user.name();
+                    let text = format!(
+                        "NOT_ALLOWED - access to vhost '{vhost}' refused for user '{name}'"
+                    );
+                    tracing::warn!(connection = %self.peer.name(), "closing: {text}");
+                    let code = ReplyCode::NotAllowed.code();
+                    return self.close_with(now_ms, code, &text, UPDATE_SECRET);
+                }
                 session.user = user;
                 // Whatever was looked up under the old secret is looked up again.
                 self.node.identities.forget_answers();
@@ -111,7 +125,6 @@ impl Connection {
         };
         tracing::warn!(connection = %self.peer.name(), "closing: the new secret is refused: {reason}");
         let text = "NOT_ALLOWED - New secret was refused by one of the backends";
-        // connection.update-secret
-        self.close_with(now_ms, ReplyCode::NotAllowed.code(), text, (10, 70));
+        self.close_with(now_ms, ReplyCode::NotAllowed.code(), text, UPDATE_SECRET);
     }
 }

@@ -1,6 +1,8 @@
 //! A connection: the phases of its life, its input loop, and what wakes it.
 
+use std::future::Future;
 use std::io::IoSlice;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -8,7 +10,7 @@ use std::task::{Context, Poll};
 use node::catalog::Ticket;
 use node::connections::{ConnectionId, TlsFacts};
 use node::counters::{count, grow};
-use node::identities::{LoginFuture, LoginOutcome};
+use node::identities::{Authorizer, LoginFuture, LoginOutcome, Question, Verdict};
 use node::mailbox::{Event, Mailbox};
 use node::node::Node;
 use wire::amqp091::frame::{Frame, FrameKind, decode_frame, encode_heartbeat, encode_method};
@@ -20,8 +22,8 @@ use super::fault::{Fault, Scope};
 use super::handshake::Handshake;
 use super::heartbeat::Heartbeat;
 use super::limits::{
-    BATCH_BYTES_MAX, BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS, HANDSHAKE_FRAME_BYTES_MAX,
-    METERED_MESSAGES_MAX, OUTPUT_BYTES_HIGH,
+    ASKING_INPUT_BYTES_MAX, BATCH_BYTES_MAX, BLOCKED_INPUT_BYTES_MAX, CLOSE_TIMEOUT_MS,
+    HANDSHAKE_FRAME_BYTES_MAX, METERED_MESSAGES_MAX, OUTPUT_BYTES_HIGH,
 };
 use super::methods::{Session, not_a_method};
 use super::output::{Output, Promise};
@@ -113,6 +115,9 @@ impl Turn<'_> {
     }
 }
 
+/// What an authority elsewhere said to questions, in their order; after a no the rest is not asked.
+pub(crate) type Heard = Vec<(Question, Verdict)>;
+
 /// One AMQP 0-9-1 connection. See the module's picture.
 pub struct Connection {
     pub(crate) node: Arc<Node>,
@@ -139,10 +144,14 @@ pub struct Connection {
     awaited: Promise,
     /// An authority is being asked, for a login or because of a new secret.
     pub(crate) login: Option<LoginFuture>,
-    /// A rate limit is exceeded: nothing is read until then.
-    throttled_until_ms: Option<u64>,
     /// What it decided.
     decided: Option<LoginOutcome>,
+    /// An authority is being asked what the user may do. What caused that, and all behind it, waits unread.
+    asking: Option<Pin<Box<dyn Future<Output = Heard> + Send>>>,
+    /// What it said.
+    heard: Option<Heard>,
+    /// A rate limit is exceeded: nothing is read until then.
+    throttled_until_ms: Option<u64>,
 }
 
 impl Connection {
@@ -171,8 +180,10 @@ impl Connection {
             blocked_said: false,
             awaited: Promise::NONE,
             login: None,
-            throttled_until_ms: None,
             decided: None,
+            asking: None,
+            heard: None,
+            throttled_until_ms: None,
         }
     }
 
@@ -181,6 +192,7 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         !matches!(self.phase, Phase::Closed)
             && (!self.is_blocked() || self.waiting_bytes < BLOCKED_INPUT_BYTES_MAX)
+            && (!self.is_asking() || self.waiting_bytes < ASKING_INPUT_BYTES_MAX)
             && self.output.len() < OUTPUT_BYTES_HIGH
             && self.throttled_until_ms.is_none()
             && !self.is_delaying()
@@ -190,6 +202,29 @@ impl Connection {
     fn waits(&self) -> bool {
         matches!(&self.phase, Phase::Open(session)
             if session.waits_for_room || session.waits_for_page || session.flow.is_some())
+    }
+
+    /// Whether an authority is being asked what the user may do. A little of what comes meanwhile is read, so that the
+    /// end of the client is seen, and nothing of it is looked at. Poll [`Connection::poll_wake`] before long.
+    pub fn is_asking(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// Asks whether the user may do what a frame or the handshake wants of it.
+    pub(crate) fn ask(&mut self, authorizer: &Arc<dyn Authorizer>, questions: Vec<Question>) {
+        let authorizer = Arc::clone(authorizer);
+        self.asking = Some(Box::pin(async move {
+            let mut heard = Vec::with_capacity(questions.len());
+            for question in questions {
+                let verdict = Arc::clone(&authorizer).decide(question.clone()).await;
+                let refused = verdict.is_err();
+                heard.push((question, verdict));
+                if refused {
+                    break;
+                }
+            }
+            heard
+        }));
     }
 
     fn is_delaying(&self) -> bool {
@@ -263,6 +298,13 @@ impl Connection {
             self.decided = Some(decided);
             return Poll::Ready(());
         }
+        if let Some(asking) = &mut self.asking
+            && let Poll::Ready(heard) = asking.as_mut().poll(context)
+        {
+            self.asking = None;
+            self.heard = Some(heard);
+            return Poll::Ready(());
+        }
         self.mailbox.poll_signalled(context)
     }
 
@@ -270,8 +312,14 @@ impl Connection {
     /// what must wait because [`Connection::wants_input`] turned false) must be fed again, with more behind it.
     pub fn handle_input(&mut self, now_ms: u64, input: &[u8]) -> usize {
         self.heartbeat.received(now_ms);
+        if let Phase::Open(session) = &mut self.phase {
+            session.note_input(now_ms);
+        }
         let mut used = 0;
-        while self.wants_input() && !matches!(self.phase, Phase::Lingering { .. }) {
+        while self.wants_input()
+            && !self.is_asking()
+            && !matches!(self.phase, Phase::Lingering { .. })
+        {
             let before = used;
             if let Err(fault) = self.handle_publishes(now_ms, input, &mut used) {
                 self.raise(now_ms, &fault);
@@ -362,12 +410,40 @@ impl Connection {
         if !self.flush_before(now_ms, &frame) {
             return Ok(0);
         }
-        self.handle_frame(now_ms, &frame)?;
+        match self.handle_frame(now_ms, &frame) {
+            Err(fault) if fault.is_undecided() => {
+                self.ask_for(fault.questions.into());
+                return Ok(0);
+            }
+            handled => handled?,
+        }
         self.check_failure()?;
         if matches!(&self.phase, Phase::Open(session) if session.waits_for_page) {
             return Ok(0);
         }
         Ok(bytes)
+    }
+
+    /// Asks whether the user may do what the frame at hand wants.
+    fn ask_for(&mut self, questions: Vec<Question>) {
+        if let Phase::Open(session) = &self.phase
+            && let Some(authorizer) = session.user.authorizer().cloned()
+        {
+            self.ask(&authorizer, questions);
+        }
+    }
+
+    /// An authority elsewhere has said whether the user may.
+    fn handle_heard(&mut self, now_ms: u64, heard: Heard) {
+        match &mut self.phase {
+            Phase::Open(session) => {
+                for (question, verdict) in heard {
+                    session.hear(question, verdict);
+                }
+            }
+            Phase::Handshake(_) => self.handle_admission(now_ms, heard),
+            _ => {}
+        }
     }
 
     /// Methods other than publishes and acks see the effects of what came before them. `false`: that is not with its
@@ -547,6 +623,9 @@ impl Connection {
     pub fn handle_wake(&mut self, now_ms: u64) {
         if let Some(decided) = self.decided.take() {
             self.handle_login(now_ms, decided);
+        }
+        if let Some(heard) = self.heard.take() {
+            self.handle_heard(now_ms, heard);
         }
         for event in self.mailbox.take_events() {
             self.handle_event(now_ms, event);
@@ -742,6 +821,8 @@ impl Connection {
 
     /// Gives back what the session held: unacked messages, consumers, exclusive queues, reply addresses.
     pub(crate) fn end_session(&mut self, now_ms: u64) {
+        // Nobody waits for these answers any more.
+        (self.login, self.asking) = (None, None);
         if let Phase::Open(session) = &mut self.phase {
             session.end(&mut Turn {
                 now_ms,
@@ -766,6 +847,12 @@ impl Connection {
                 session.close_channel(turn, session.current_channel, fault);
             }
             (_, Phase::Closing { .. } | Phase::Lingering { .. } | Phase::Closed) => {}
+            (Scope::Undecided, _) => {
+                // Whoever is told this asks. It must not be lost, for then a client would do what it may not.
+                debug_assert!(false, "an undecided fault was raised");
+                let text = "a permission could not be decided";
+                self.raise(now_ms, &Fault::connection(ReplyCode::InternalError, text));
+            }
             _ => {
                 tracing::warn!(connection = %self.peer.name(), "closing: {}", fault.reply_text());
                 self.close_with(now_ms, fault.code.code(), &fault.reply_text(), fault.method);

@@ -7,6 +7,7 @@ use broker::queue::{ConsumerId, ConsumerOptions, QueueKind, Settlement};
 use broker::queue_arguments;
 use metadata::identity::PermissionKind;
 use metadata::topology::Name;
+use node::identities::ResourceKind;
 use node::mailbox::Event;
 use node::queue_cell::{ConsumeRefusal, ConsumerInfo, Got, QueueCell, SharedPrefetch};
 use node::refusal::Refusal;
@@ -71,7 +72,7 @@ impl Session {
             return Ok(());
         }
         let name = self.queue_name(number, consume.queue)?;
-        self.check(PermissionKind::Read, "queue", &name)?;
+        self.check(PermissionKind::Read, ResourceKind::Queue, &name)?;
         let channel = self.channel(number)?;
         if channel.consumers.len() >= self.node.settings.channel_consumers_max {
             let text = "maximum number of consumers per channel reached";
@@ -355,7 +356,7 @@ impl Session {
         get: &BasicGet<'_>,
     ) -> Result<(), Fault> {
         let name = self.queue_name(number, get.queue)?;
-        self.check(PermissionKind::Read, "queue", &name)?;
+        self.check(PermissionKind::Read, ResourceKind::Queue, &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         check_get(&cell, &self.vhost.name)?;
         let (got, aftermath) = cell.get(turn.now_ms, get.no_ack, &self.entry.mailbox);

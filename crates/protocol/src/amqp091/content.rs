@@ -89,7 +89,8 @@ impl Session {
         }
         if header.body_bytes == 0 {
             channel.assembly = Assembly::Idle;
-            return self.publish(turn, number, &[]);
+            let published = self.publish(turn, number, &[]);
+            return self.or_again(number, Assembly::Header, published);
         }
         channel.assembly = Assembly::Body {
             missing: header.body_bytes,
@@ -111,6 +112,7 @@ impl Session {
                 _ => not_a_method(),
             });
         };
+        let before = Assembly::Body { missing };
         let Some(missing) = missing.checked_sub(payload.len() as u64) else {
             let text = "content body frame exceeds remaining content size";
             return Err(Fault::connection(ReplyCode::FrameError, text).blame(PUBLISH));
@@ -123,15 +125,36 @@ impl Session {
         }
         channel.assembly = Assembly::Idle;
         if body.is_empty() {
-            return self.publish(turn, number, payload);
+            let published = self.publish(turn, number, payload);
+            return self.or_again(number, before, published);
         }
         body.extend_from_slice(payload);
         let mut body = std::mem::take(body);
         let published = self.publish(turn, number, &body);
-        body.clear();
-        body.shrink_to(BODY_BYTES_KEPT);
+        if matches!(&published, Err(fault) if fault.is_undecided()) {
+            body.truncate(body.len() - payload.len());
+        } else {
+            body.clear();
+            body.shrink_to(BODY_BYTES_KEPT);
+        }
         if let Some(channel) = self.channels.find(number) {
             channel.publishing.body = body;
+        }
+        self.or_again(number, before, published)
+    }
+
+    /// A publish whose permission is asked for elsewhere: its last frame comes again, and finds the channel as it was.
+    fn or_again(
+        &mut self,
+        number: u16,
+        before: Assembly,
+        published: Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if let Err(fault) = &published
+            && fault.is_undecided()
+            && let Some(channel) = self.channels.find(number)
+        {
+            channel.assembly = before;
         }
         published
     }

@@ -1,5 +1,6 @@
 //! A broken rule: what to close, the reply code, and RabbitMQ's text.
 
+use node::identities::Question;
 use node::refusal::{Refusal, RefusalKind};
 use wire::amqp091::DecodeError;
 use wire::amqp091::frame::FrameError;
@@ -13,6 +14,9 @@ pub(crate) enum Scope {
     Channel,
     /// The whole connection.
     Connection,
+    /// Nothing: no rule is broken, but it is not known yet whether one is. The frame is looked at anew when the
+    /// questions are answered.
+    Undecided,
 }
 
 /// See the module.
@@ -24,9 +28,24 @@ pub(crate) struct Fault {
     pub(crate) text: String,
     /// Class and method blamed, 0 for none.
     pub(crate) method: (u16, u16),
+    /// What must be asked elsewhere; nothing unless the scope says so.
+    pub(crate) questions: Box<[Question]>,
 }
 
 impl Fault {
+    /// Whether the user may do what it wants is decided elsewhere.
+    pub(crate) fn undecided(questions: Vec<Question>) -> Self {
+        let mut fault = Fault::access("");
+        fault.scope = Scope::Undecided;
+        fault.questions = questions.into();
+        fault
+    }
+
+    /// Whether something must be asked before this is a fault or none.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.scope == Scope::Undecided
+    }
+
     /// Closes the channel.
     pub(crate) fn channel(code: ReplyCode, text: impl Into<String>) -> Self {
         Fault {
@@ -34,6 +53,7 @@ impl Fault {
             code,
             text: text.into(),
             method: (0, 0),
+            questions: Box::default(),
         }
     }
 
@@ -44,6 +64,7 @@ impl Fault {
             code,
             text: text.into(),
             method: (0, 0),
+            questions: Box::default(),
         }
     }
 
@@ -96,6 +117,7 @@ impl From<Refusal> for Fault {
             code,
             text: refusal.text,
             method: (0, 0),
+            questions: Box::default(),
         }
     }
 }

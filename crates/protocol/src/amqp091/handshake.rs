@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use node::connections::{ConnectionEntry, ConnectionLimits, LimitReached};
 use node::counters::count;
-use node::identities::{AuthFailure, AuthenticatedUser, LoginOutcome, LoginRequest};
+use node::identities::{
+    Answer, AuthFailure, AuthenticatedUser, Denial, LoginOutcome, LoginRequest, Question, Verdict,
+};
 use node::rates::Meter;
 use wire::amqp091::PROTOCOL_HEADER;
 use wire::amqp091::frame::{FRAME_BYTES_MIN, Frame, FrameKind, encode_method};
@@ -25,7 +27,7 @@ use wire::amqp091::method::{
 use wire::amqp091::reply_code::ReplyCode;
 use wire::amqp091::table::{FieldValue, Table, Value};
 
-use super::connection::{Client, Connection, Phase, Tuned};
+use super::connection::{Client, Connection, Heard, Phase, Tuned};
 use super::fault::Fault;
 use super::limits::LOGIN_REFUSED_DELAY_MS;
 use super::methods::Session;
@@ -46,6 +48,11 @@ enum Step {
     Authenticating {
         mechanism: String,
         name: String,
+    },
+    /// An authority is being asked whether the user may enter a vhost, likewise.
+    Admitting {
+        user: AuthenticatedUser,
+        vhost: String,
     },
     /// A login was refused: silence, so that passwords cannot be tried quickly, then a close with this text, or
     /// just the end if the client would not understand one.
@@ -72,9 +79,12 @@ impl Handshake {
         matches!(self.step, Step::Header)
     }
 
-    /// Whether the client is kept waiting for its login.
+    /// Whether the client is kept waiting for its login, or for its vhost.
     pub(crate) fn is_delaying(&self) -> bool {
-        matches!(self.step, Step::Refused(_) | Step::Authenticating { .. })
+        matches!(
+            self.step,
+            Step::Refused(_) | Step::Authenticating { .. } | Step::Admitting { .. }
+        )
     }
 
     /// When the connection is dropped if nothing else happens.
@@ -181,7 +191,7 @@ impl Connection {
             }
             (Step::Open(user), Method::ConnectionOpen(open)) => {
                 let user = user.clone();
-                self.handle_open(now_ms, user, open.virtual_host)
+                self.handle_open(now_ms, user, open.virtual_host, None)
             }
             (_, Method::ConnectionClose(_)) => {
                 self.answer_close(now_ms);
@@ -209,28 +219,25 @@ impl Connection {
         };
         let mechanism = start_ok.mechanism;
         let peer_is_loopback = self.peer.loopback;
-        let (name, outcome) = match self.read_login(start_ok)? {
-            Login::Password(name, password) => {
-                if let Some(authenticator) = self.node.authenticator.get() {
-                    let request = LoginRequest {
-                        user: name.clone(),
-                        password,
-                        peer_is_loopback,
-                    };
-                    self.login = Some(Arc::clone(authenticator).log_in(request));
-                    let mechanism = mechanism.to_owned();
-                    self.step(Step::Authenticating { mechanism, name });
-                    return Ok(());
-                }
-                let identities = &self.node.identities;
-                let outcome = identities.authenticate(&name, &password, peer_is_loopback);
-                (name, outcome)
-            }
-            Login::External(name) => {
-                let identities = &self.node.identities;
-                let outcome = identities.authenticate_external(&name, peer_is_loopback);
-                (name, outcome)
-            }
+        let (name, password) = match self.read_login(start_ok)? {
+            Login::Password(name, password) => (name, Some(password)),
+            Login::External(name) => (name, None),
+        };
+        if let Some(authenticator) = self.node.authenticator.get() {
+            let request = LoginRequest {
+                user: name.clone(),
+                password,
+                peer_is_loopback,
+            };
+            self.login = Some(Arc::clone(authenticator).log_in(request));
+            let mechanism = mechanism.to_owned();
+            self.step(Step::Authenticating { mechanism, name });
+            return Ok(());
+        }
+        let identities = &self.node.identities;
+        let outcome = match &password {
+            Some(password) => identities.authenticate(&name, password, peer_is_loopback),
+            None => identities.authenticate_external(&name, peer_is_loopback),
         };
         self.conclude_login(now_ms, &name, mechanism, outcome);
         Ok(())
@@ -371,11 +378,61 @@ impl Connection {
         Err(Fault::connection(ReplyCode::NotAllowed, text))
     }
 
+    /// An authority elsewhere has said whether the user may enter the vhost.
+    pub(crate) fn handle_admission(&mut self, now_ms: u64, heard: Heard) {
+        let Phase::Handshake(handshake) = &mut self.phase else {
+            return;
+        };
+        let step = std::mem::replace(&mut handshake.step, Step::Refused(None));
+        let (Step::Admitting { user, vhost }, Some((_, verdict))) =
+            (step, heard.into_iter().next())
+        else {
+            return;
+        };
+        if let Err(fault) = self.handle_open(now_ms, user, &vhost, Some(verdict)) {
+            // connection.open
+            self.raise(now_ms, &fault.blame((10, 40)));
+        }
+    }
+
+    /// Whether the user may enter the vhost; `false` while an authority is asked. `verdict` is what it has said.
+    fn admit(
+        &mut self,
+        user: &AuthenticatedUser,
+        vhost: &str,
+        verdict: Option<Verdict>,
+    ) -> Result<bool, Fault> {
+        let refused = |Denial { why, .. }| {
+            let name = user.name();
+            let text = format!("access to vhost '{vhost}' refused for user '{name}'{why}");
+            Fault::connection(ReplyCode::NotAllowed, text)
+        };
+        match (self.node.identities.admits(user, vhost), verdict) {
+            (Answer::Yes, _) => Ok(true),
+            (Answer::No, _) => Err(refused(Denial::default())),
+            (Answer::Ask(_), Some(verdict)) => verdict.map(|()| true).map_err(refused),
+            (Answer::Ask(authorizer), None) => {
+                let question = Question::Vhost {
+                    vhost: vhost.to_owned(),
+                    peer_host: Some(self.peer.host.clone()),
+                };
+                self.ask(authorizer, vec![question]);
+                self.step(Step::Admitting {
+                    user: user.clone(),
+                    vhost: vhost.to_owned(),
+                });
+                Ok(false)
+            }
+        }
+    }
+
+    /// Opens the vhost. `verdict` is what an authority elsewhere said, once it was asked.
     fn handle_open(
         &mut self,
         now_ms: u64,
         user: AuthenticatedUser,
         vhost: &str,
+        verdict: Option<Verdict>,
     ) -> Result<(), Fault> {
         let not_allowed = |text: String| Fault::connection(ReplyCode::NotAllowed, text);
         let Some(found) = self.node.vhost(vhost) else {
@@ -390,12 +447,8 @@ impl Connection {
         connections
             .check_limits(vhost, user.name(), limits)
             .map_err(at_limit)?;
-        if !self.node.identities.admits(&user, vhost) {
-            let text = format!(
-                "access to vhost '{vhost}' refused for user '{}'",
-                user.name()
-            );
-            return Err(not_allowed(text));
+        if !self.admit(&user, vhost, verdict)? {
+            return Ok(());
         }
         let meters = self.meters_of(now_ms, &user, vhost)?;
         let entry = Arc::new(ConnectionEntry {

@@ -38,6 +38,17 @@ pub const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// What is read behind a publish that an alarm holds up, to see whether the client leaves.
 pub const BLOCKED_INPUT_BYTES_MAX: usize = 16 * 1024;
 
+/// Answers of an authority elsewhere that a channel remembers, on queues and exchanges; and as many on topics. As in
+/// RabbitMQ.
+pub const ANSWERS_MAX: usize = 12;
+
+/// How long a client may be idle before they are forgotten: RabbitMQ forgets them when a channel hibernates, which it
+/// does after a second at first, and after more when it was woken sooner than in ten.
+pub const ANSWERS_IDLE_MS: u64 = 10_000;
+
+/// What is read behind a method that waits for such an answer, to see whether the client leaves.
+pub const ASKING_INPUT_BYTES_MAX: usize = 16 * 1024;
+
 /// Publishes that a connection remembers, to recognise the next one like them.
 pub const TEMPLATES_MAX: usize = 4096;
 

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use broker::message::LogPosition;
 use broker::queue::{ConsumerId, Delivery};
 use hashbrown::HashMap;
+use metadata::topology::Name;
 use node::connections::ConnectionEntry;
 use node::counters::count;
-use node::identities::AuthenticatedUser;
+use node::identities::{AuthenticatedUser, Question, Verdict};
 use node::node::Node;
 use node::queue_cell::QueueCell;
 use node::rates::Meter;
@@ -18,6 +19,7 @@ use wire::amqp091::frame::{Frame, FrameKind};
 use wire::amqp091::method::{AccessRequestOk, ChannelClose, ChannelFlowOk, Method};
 use wire::amqp091::reply_code::ReplyCode;
 
+use super::answers::{Allowed, Answers};
 use super::channel::{Channel, Channels, Mode};
 use super::confirms::Confirms;
 use super::connection::{Tuned, Turn};
@@ -49,6 +51,10 @@ pub(crate) struct Session {
     pub(crate) arrivals_next: usize,
     /// The channel whose frame is being handled: a channel's fault closes it.
     pub(crate) current_channel: u16,
+    /// What an authority elsewhere said.
+    pub(crate) answers: Answers,
+    /// The name of a queue that is being declared while such an authority is asked for it.
+    pub(crate) server_named: Option<Name>,
     /// The client has published: only then is it told of alarms.
     pub(crate) publishes: bool,
     pub(crate) owns_queues: bool,
@@ -96,6 +102,8 @@ impl Session {
             arrivals: Vec::new(),
             arrivals_next: 0,
             current_channel: 0,
+            answers: Answers::default(),
+            server_named: None,
             publishes: false,
             owns_queues: false,
             unconfirmed: VecDeque::new(),
@@ -117,7 +125,40 @@ impl Session {
             .ok_or_else(|| Fault::connection(ReplyCode::ChannelError, "expected 'channel.open'"))
     }
 
-    /// A frame on a channel.
+    /// Moves whenever permissions may have changed: what was found out under another is found out anew.
+    pub(crate) fn permissions_generation(&self) -> u64 {
+        let own = self.node.identities.generation();
+        own.wrapping_add(self.answers.era << 32)
+    }
+
+    /// What the channel whose frame is being handled remembers to be allowed.
+    pub(crate) fn allowed(&self) -> Option<&Allowed> {
+        self.channels.look(self.current_channel)?.allowed.as_deref()
+    }
+
+    /// An authority elsewhere has answered what the frame being handled asked.
+    pub(crate) fn hear(&mut self, question: Question, verdict: Verdict) {
+        if let (Ok(()), Some(channel)) = (&verdict, self.channels.find(self.current_channel)) {
+            let allowed = channel.allowed.get_or_insert_default();
+            allowed.add(question.clone());
+        }
+        self.answers.tell(question, verdict);
+    }
+
+    /// Asks anew what was answered so far.
+    pub(crate) fn forget_answers(&mut self) {
+        self.answers.era += 1;
+        self.channels.forget_allowed();
+    }
+
+    /// Input came.
+    pub(crate) fn note_input(&mut self, now_ms: u64) {
+        if self.user.authorizer().is_some() && self.answers.is_stale(now_ms) {
+            self.forget_answers();
+        }
+    }
+
+    /// A frame on a channel. If that is [`Fault::undecided`], nothing is changed and the frame is to come again.
     pub(crate) fn handle_frame(
         &mut self,
         turn: &mut Turn<'_>,
@@ -135,12 +176,16 @@ impl Session {
             Some(_) => {}
             None => return self.handle_unopened(turn, frame),
         }
-        match frame.kind {
+        let handled = match frame.kind {
             FrameKind::Method => self.handle_method_frame(turn, number, frame.payload),
             FrameKind::Header => self.handle_header(turn, number, frame.payload),
             FrameKind::Body => self.handle_body(turn, number, frame.payload),
             FrameKind::Heartbeat => Ok(()),
+        };
+        if !matches!(&handled, Err(fault) if fault.is_undecided()) {
+            self.answers.conclude();
         }
+        handled
     }
 
     fn handle_method_frame(

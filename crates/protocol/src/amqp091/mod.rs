@@ -13,6 +13,7 @@
 //! mailbox ─► deliver ─► Output ─► socket
 //! ```
 
+mod answers;
 mod channel;
 mod closing;
 mod confirms;

@@ -9,12 +9,15 @@ use std::sync::atomic::Ordering;
 
 use broker::message::{LogPosition, Message};
 use broker::queue::Incoming;
-use broker::router::{Refusal as RouterRefusal, Routable, RouteScratch, has_own_route};
+use broker::router::{
+    Refusal as RouterRefusal, Routable, RouteScratch, further_keys, has_own_route,
+};
 use hashbrown::HashMap;
-use metadata::identity::{PermissionKind, TopicAction};
+use metadata::identity::PermissionKind;
 use node::alarms::Alarm;
 use node::counters::ExchangeCounters;
 use node::flow::HOLD_MS;
+use node::identities::ResourceKind;
 use node::message_log::{Appending, InFlight, Refused, Taker};
 use node::node::Node;
 use node::queue_cell::QueueCell;
@@ -358,9 +361,9 @@ impl Session {
         let sender_selects = has_own_route(&original);
         let epoch = self.vhost.epoch();
         let remembered = publishing.route.epoch == epoch
-            && publishing.route.permissions == self.node.identities.generation();
+            && publishing.route.permissions == self.permissions_generation();
         if !remembered || sender_selects {
-            self.check_publish(&publishing.exchange, &publishing.routing_key)?;
+            self.check_publish(&publishing.exchange, &publishing.routing_key, &original)?;
         }
         self.check_user_id(original.user_id())?;
         let expiration_ms = parse_expiration(original.expiration())?;
@@ -386,12 +389,17 @@ impl Session {
     }
 
     /// What RabbitMQ checks of a publish's address, in its order.
-    fn check_publish(&self, exchange: &str, routing_key: &str) -> Result<(), Fault> {
+    fn check_publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+    ) -> Result<(), Fault> {
         let kind_and_internal = self.vhost.read(|topology| {
             let spec = topology.router.exchange(exchange);
             spec.map(|spec| (spec.kind == "topic", spec.internal))
         });
-        self.check(PermissionKind::Write, "exchange", exchange)?;
+        self.check(PermissionKind::Write, ResourceKind::Exchange, exchange)?;
         let Some((is_topic, internal)) = kind_and_internal else {
             return Err(node::refusal::Refusal::no_exchange(exchange, &self.vhost.name).into());
         };
@@ -402,7 +410,10 @@ impl Session {
             return Err(Fault::access(text));
         }
         if is_topic {
-            self.check_topic(TopicAction::Write, exchange, routing_key)?;
+            // A key of `CC` or `BCC` that is no UTF-8 is asked for as what stands for such characters.
+            let text = |key| std::str::from_utf8(key).unwrap_or("\u{fffd}");
+            let further = further_keys(properties).map(text);
+            self.check_topics(exchange, std::iter::once(routing_key).chain(further))?;
         }
         Ok(())
     }
@@ -442,6 +453,7 @@ impl Session {
         properties: &Properties<'_>,
         message: &Message,
     ) -> Result<bool, Fault> {
+        let permissions = self.permissions_generation();
         let Scratch {
             route: scratch,
             cells,
@@ -472,7 +484,7 @@ impl Session {
         std::mem::swap(&mut route.cells, cells);
         // No place is right until they are looked up.
         route.placed = u64::MAX;
-        route.permissions = self.node.identities.generation();
+        route.permissions = permissions;
         if !scratch.history.is_empty() {
             let history = std::mem::take(&mut scratch.history);
             self.vhost.record_history(&history, message);

@@ -267,7 +267,7 @@ impl Session {
         }
         // Taken out so that the session can be borrowed; put back below.
         let mut templates = std::mem::take(&mut self.templates);
-        let found_in = (self.vhost.epoch(), self.node.identities.generation());
+        let found_in = (self.vhost.epoch(), self.permissions_generation());
         templates.renew(found_in);
         if let Some(candidate) = templates.candidate.take()
             && let Some(template) = self.remember(candidate, found_in)

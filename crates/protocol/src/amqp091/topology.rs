@@ -6,6 +6,7 @@ use broker::exchange::EXCHANGE_TYPES;
 use metadata::identity::{PermissionKind, TopicAction};
 use metadata::topology::{BindingSpec, Destination, ExchangeSpec, Name, QueueSpec};
 use node::catalog::Ticket;
+use node::identities::ResourceKind;
 use node::replies::REPLY_TO;
 use node::vhost::DeleteQueueIf;
 use wire::amqp091::method::{
@@ -66,7 +67,7 @@ impl Session {
         let name = strip_line_breaks(declare.exchange);
         let ticket = if declare.passive {
             self.check_not_default(&name)?;
-            self.check_any("exchange", &name)?;
+            self.check_any(ResourceKind::Exchange, &name)?;
             self.vhost.find_exchange(&name)?;
             Ticket::NONE
         } else {
@@ -86,13 +87,13 @@ impl Session {
         let kind = declare.r#type;
         check_exchange_type(kind)?;
         self.check_not_default(&name)?;
-        self.check(PermissionKind::Configure, "exchange", &name)?;
+        self.check(PermissionKind::Configure, ResourceKind::Exchange, &name)?;
         let arguments = declare.arguments.to_owned();
         if self.vhost.find_exchange(&name).is_err() {
             check_reserved("exchange", &name)?;
             if let Some(alternate) = text_argument(&arguments, "alternate-exchange") {
-                self.check(PermissionKind::Read, "exchange", &name)?;
-                self.check(PermissionKind::Write, "exchange", alternate)?;
+                self.check(PermissionKind::Read, ResourceKind::Exchange, &name)?;
+                self.check(PermissionKind::Write, ResourceKind::Exchange, alternate)?;
             }
         }
         let spec = ExchangeSpec {
@@ -120,7 +121,7 @@ impl Session {
                 format!("deletion of system exchange '{name}' in vhost '{vhost}' not allowed");
             return Err(Fault::access(text));
         }
-        self.check(PermissionKind::Configure, "exchange", &name)?;
+        self.check(PermissionKind::Configure, ResourceKind::Exchange, &name)?;
         let ticket = self.vhost.delete_exchange(&name, delete.if_unused)?;
         if !delete.nowait {
             turn.say_when(ticket, number, &Method::ExchangeDeleteOk);
@@ -176,7 +177,7 @@ impl Session {
         arguments: FieldTable,
     ) -> Result<BindingSpec, Fault> {
         let source = strip_line_breaks(source);
-        self.check(PermissionKind::Write, "exchange", &destination)?;
+        self.check(PermissionKind::Write, ResourceKind::Exchange, &destination)?;
         self.check_not_default(&destination)?;
         self.check_not_default(&source)?;
         self.check_binding_source(&source, routing_key)?;
@@ -190,7 +191,7 @@ impl Session {
 
     /// Read access to what is bound to, and to the topic where the source is a topic exchange.
     fn check_binding_source(&self, source: &str, routing_key: &str) -> Result<(), Fault> {
-        self.check(PermissionKind::Read, "exchange", source)?;
+        self.check(PermissionKind::Read, ResourceKind::Exchange, source)?;
         match self.vhost.find_exchange(source) {
             Ok(spec) if spec.kind == "topic" => {
                 self.check_topic(TopicAction::Read, source, routing_key)
@@ -210,6 +211,17 @@ impl Session {
         last.ok_or_else(|| Fault::channel(ReplyCode::NotFound, "no previously declared queue"))
     }
 
+    /// A name for a queue whose client leaves it to us. It stays the same while it is asked elsewhere whether the user
+    /// may declare it.
+    fn server_name(&mut self) -> Name {
+        let new = || node::names::unique("amq.gen").into();
+        let name = self.server_named.take().unwrap_or_else(new);
+        if self.user.authorizer().is_some() {
+            self.server_named = Some(Arc::clone(&name));
+        }
+        name
+    }
+
     pub(crate) fn queue_declare(
         &mut self,
         turn: &mut Turn<'_>,
@@ -221,6 +233,7 @@ impl Session {
         } else {
             self.declare_queue(turn, declare)?
         };
+        self.server_named = None;
         self.channel(number)?.last_queue = Some(Arc::clone(&name));
         if !declare.nowait {
             let ok = QueueDeclareOk {
@@ -242,7 +255,7 @@ impl Session {
         if self.is_reply_address(&name) {
             return Ok((name, 0, 1, Ticket::NONE));
         }
-        self.check_any("queue", &name)?;
+        self.check_any(ResourceKind::Queue, &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         let counts = cell.counts();
         Ok((name, counts.ready, counts.consumers, Ticket::NONE))
@@ -254,7 +267,7 @@ impl Session {
         declare: &QueueDeclare<'_>,
     ) -> Result<(Name, u64, u32, Ticket), Fault> {
         let name: Name = match &*strip_line_breaks(declare.queue) {
-            "" => node::names::unique("amq.gen").into(),
+            "" => self.server_name(),
             // Repliers and requesters may declare the pseudo-queue; there is nothing to make.
             REPLY_TO => return Ok((REPLY_TO.into(), 0, 1, Ticket::NONE)),
             name => {
@@ -264,13 +277,13 @@ impl Session {
                 name.into()
             }
         };
-        self.check(PermissionKind::Configure, "queue", &name)?;
+        self.check(PermissionKind::Configure, ResourceKind::Queue, &name)?;
         let arguments = declare.arguments.to_owned();
         if self.vhost.find_queue(&name).is_err()
             && let Some(exchange) = text_argument(&arguments, "x-dead-letter-exchange")
         {
-            self.check(PermissionKind::Read, "queue", &name)?;
-            self.check(PermissionKind::Write, "exchange", exchange)?;
+            self.check(PermissionKind::Read, ResourceKind::Queue, &name)?;
+            self.check(PermissionKind::Write, ResourceKind::Exchange, exchange)?;
         }
         let spec = QueueSpec {
             name: Arc::clone(&name),
@@ -298,7 +311,7 @@ impl Session {
         delete: &QueueDelete<'_>,
     ) -> Result<(), Fault> {
         let name = self.queue_name(number, delete.queue)?;
-        self.check(PermissionKind::Configure, "queue", &name)?;
+        self.check(PermissionKind::Configure, ResourceKind::Queue, &name)?;
         let when = DeleteQueueIf {
             unused: delete.if_unused,
             empty: delete.if_empty,
@@ -380,7 +393,7 @@ impl Session {
             (_, key) => key.into(),
         };
         let exchange = strip_line_breaks(exchange);
-        self.check(PermissionKind::Write, "queue", &name)?;
+        self.check(PermissionKind::Write, ResourceKind::Queue, &name)?;
         self.check_not_default(&exchange)?;
         self.check_binding_source(&exchange, &routing_key)?;
         Ok(BindingSpec {
@@ -398,7 +411,7 @@ impl Session {
         purge: &QueuePurge<'_>,
     ) -> Result<(), Fault> {
         let name = self.queue_name(number, purge.queue)?;
-        self.check(PermissionKind::Read, "queue", &name)?;
+        self.check(PermissionKind::Read, ResourceKind::Queue, &name)?;
         let cell = self.vhost.open_queue(&name, self.entry.id)?;
         let purged = cell.purge(turn.now_ms);
         if !purge.nowait {

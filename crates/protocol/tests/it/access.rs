@@ -157,6 +157,29 @@ fn a_permission_that_is_taken_away_is_missed_by_the_next_publish() {
     assert_eq!(world.counts("q"), "2/0/0");
 }
 
+/// It used to be the first key only: with a `CC` header everything could be published.
+#[test]
+fn topic_permissions_look_at_the_keys_of_headers_too() {
+    let world = world_with(".*", ".*", ".*");
+    let topics = TopicPermissions::parse("amq.topic", "^w", "").expect("patterns");
+    let set = world
+        .node
+        .identities
+        .set_topic_permissions("u", &"/".into(), topics);
+    set.expect("the user is there");
+    for header in ["CC", "BCC"] {
+        let mut client = user(&world);
+        client.ask(
+            &format!("[1] basic.publish amq.topic w.1 a {header}=w.2,w.3"),
+            &[],
+        );
+        client.ask(
+            &format!("[1] basic.publish amq.topic w.1 a {header}=w.2,x"),
+            &["[1] channel.close 403 ACCESS_REFUSED - write access to topic 'x' in exchange 'amq.topic' in vhost '/' refused for user 'u'"],
+        );
+    }
+}
+
 #[test]
 fn topic_permissions_look_at_the_routing_key() {
     let world = world_with(".*", ".*", ".*");

@@ -8,6 +8,7 @@ mod bounds;
 mod content;
 mod delivery;
 mod durable;
+mod elsewhere;
 mod expiry;
 mod handshake;
 mod limits;

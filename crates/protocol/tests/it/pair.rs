@@ -377,9 +377,10 @@ impl Client<'_> {
             moved = true;
         }
         if self.connection.wants_input() && !self.input.is_empty() {
+            let asking = self.connection.is_asking();
             let used = self.connection.handle_input(now_ms, &self.input);
             self.input.drain(..used);
-            moved |= used > 0;
+            moved |= used > 0 || (!asking && self.connection.is_asking());
         }
         // Who forgets to ask for a wake-up is found out: nothing is written by chance.
         if self.reads && (moved || std::mem::take(&mut self.writes_on)) {

@@ -179,6 +179,13 @@ fn topology_method<'a>(name: &str, words: &Words<'a>, arguments: Table<'a>) -> O
             nowait,
             arguments,
         }),
+        "exchange.unbind" => Method::ExchangeUnbind(ExchangeUnbind {
+            destination: first,
+            source: second,
+            routing_key: third,
+            nowait,
+            arguments,
+        }),
         "queue.declare" => Method::QueueDeclare(QueueDeclare {
             queue: first,
             passive,
@@ -282,6 +289,10 @@ fn encode_publish(out: &mut Vec<u8>, channel: u16, words: &Words<'_>, frame_max:
             "user_id" => properties.user_id = text,
             "priority" => properties.priority = value.parse().ok(),
             "delivery_mode" => properties.delivery_mode = value.parse().ok(),
+            "CC" | "BCC" => {
+                let keys = value.split(',').map(|key| FieldValue::LongStr(key.into()));
+                headers.set(*key, FieldValue::Array(keys.collect()));
+            }
             key => headers.set(key, field(value)),
         }
     }

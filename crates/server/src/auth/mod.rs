@@ -1,9 +1,9 @@
 //! Authorities beside the node's own users: OAuth 2 tokens, an HTTP service, a cache before either, one after the
 //! other in the order of `auth_backends`.
 //!
-//! A login is decided here, over the network if need be, while the worker serves other clients. What a token grants
-//! is in the token, so nothing is asked later. Deliberately absent: LDAP, and permissions decided by an HTTP
-//! service: where `http` says who somebody is, the node's own permissions say what they may do.
+//! A login is decided here, over the network if need be, while the worker serves other clients. One backend says who
+//! somebody is, and the same or another what they may do: the node's own permissions, a token at hand, or a service
+//! that is asked each time.
 
 mod cache;
 mod http;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 
 use metadata::identity::User;
 use node::identities::{
-    AuthFailure, AuthenticatedUser, Authenticator, LoginFuture, LoginOutcome, LoginRequest,
+    AuthFailure, AuthenticatedUser, Authenticator, Grants, LoginFuture, LoginOutcome, LoginRequest,
 };
 use node::node::Node;
 
@@ -93,8 +93,8 @@ pub(crate) struct Authorities {
     links: Vec<Link>,
     loopback_users: Vec<String>,
     oauth2: Option<oauth2::OAuth2>,
-    http: Option<http::Http>,
-    cache: Cache,
+    http: Option<Arc<http::Http>>,
+    cache: Arc<Cache>,
 }
 
 impl Authorities {
@@ -110,15 +110,16 @@ impl Authorities {
         }
         let mut asked = options.links.clone();
         asked.push(options.cache.link);
-        for link in &asked {
-            check(*link)?;
-        }
-        if options.cache.link.authn == Backend::Cache {
+        let Link { authn, authz } = options.cache.link;
+        if authn == Backend::Cache || authz == Backend::Cache {
             return Err(AuthError(
                 "the cache cannot be the backend that it caches".into(),
             ));
         }
-        let uses = |backend| asked.iter().any(|link| link.authn == backend);
+        let uses = |backend| {
+            let mut links = asked.iter();
+            links.any(|link| link.authn == backend || link.authz == backend)
+        };
         let authorities = Authorities {
             node: Arc::downgrade(node),
             links: options.links.clone(),
@@ -127,9 +128,9 @@ impl Authorities {
                 .then(|| oauth2::OAuth2::new(&options.oauth2))
                 .transpose()?,
             http: uses(Backend::Http)
-                .then(|| http::Http::new(&options.http))
+                .then(|| http::Http::new(&options.http).map(Arc::new))
                 .transpose()?,
-            cache: Cache::new(options.cache),
+            cache: Arc::new(Cache::new(options.cache)),
         };
         let authenticator: Arc<dyn Authenticator> = Arc::new(authorities);
         let set = node.authenticator.set(authenticator);
@@ -139,10 +140,7 @@ impl Authorities {
     async fn decide(&self, request: &LoginRequest) -> LoginOutcome {
         let mut refusal = None;
         for link in &self.links {
-            let outcome = match link.authn {
-                Backend::Cache => self.ask_cached(request).await,
-                _ => self.ask(*link, request).await,
-            };
+            let outcome = self.ask(*link, request).await;
             match outcome {
                 Ok(user) => return Ok(user),
                 // The first refusal says most; with tokens in front of passwords each is refused by somebody.
@@ -155,55 +153,113 @@ impl Authorities {
         Err(refusal.unwrap_or_else(|| AuthFailure::InvalidCredentials(request.user.clone())))
     }
 
+    async fn ask(&self, link: Link, request: &LoginRequest) -> LoginOutcome {
+        let Link { authn, authz } = link;
+        let user = match authn {
+            Backend::Cache => self.ask_cached(request).await?,
+            _ => self.authenticate(authn, request).await?,
+        };
+        let user = match authn == authz {
+            true => user,
+            false => self.authorize(authz, &user, request).await?,
+        };
+        self.admit(user, request)
+    }
+
+    /// What the cached backends say, both of them.
     async fn ask_cached(&self, request: &LoginRequest) -> LoginOutcome {
         if let Some(outcome) = self.cache.find(request) {
             return outcome;
         }
-        let outcome = self.ask(self.cache.options.link, request).await;
+        let Link { authn, authz } = self.cache.options.link;
+        let mut outcome = self.authenticate(authn, request).await;
+        if let Ok(user) = &outcome
+            && authn != authz
+        {
+            outcome = self.authorize(authz, user, request).await;
+        }
+        let outcome = outcome.map(|user| Cache::before(&self.cache, user));
         self.cache.keep(request, &outcome);
         outcome
     }
 
-    async fn ask(&self, link: Link, request: &LoginRequest) -> LoginOutcome {
-        let node = self
-            .node
-            .upgrade()
-            .ok_or_else(|| refused(request, "the broker is stopping"))?;
-        let name = match link.authn {
+    fn node(&self, request: &LoginRequest) -> Result<Arc<Node>, AuthFailure> {
+        let stopping = || refused(request, "the broker is stopping");
+        self.node.upgrade().ok_or_else(stopping)
+    }
+
+    fn http(&self, request: &LoginRequest) -> Result<&Arc<http::Http>, AuthFailure> {
+        let missing = || refused(request, "HTTP is not configured");
+        self.http.as_ref().ok_or_else(missing)
+    }
+
+    async fn verify(&self, request: &LoginRequest) -> Result<(User, Arc<dyn Grants>), AuthFailure> {
+        let missing = || refused(request, "OAuth 2 is not configured");
+        let oauth2 = self.oauth2.as_ref().ok_or_else(missing)?;
+        let token = request.password.as_deref().unwrap_or_default();
+        let verified = oauth2.verify(token).await;
+        verified.map_err(|why| refused(request, &why))
+    }
+
+    /// Who somebody is, with what the same backend says they may do.
+    async fn authenticate(&self, backend: Backend, request: &LoginRequest) -> LoginOutcome {
+        match backend {
             Backend::Internal | Backend::Cache => {
-                return node.identities.authenticate(
-                    &request.user,
-                    &request.password,
-                    request.peer_is_loopback,
-                );
+                let identities = &self.node(request)?.identities;
+                let from_here = request.peer_is_loopback;
+                match &request.password {
+                    Some(password) => identities.authenticate(&request.user, password, from_here),
+                    None => identities.authenticate_external(&request.user, from_here),
+                }
             }
             Backend::OAuth2 => {
-                let oauth2 = self
-                    .oauth2
-                    .as_ref()
-                    .ok_or_else(|| refused(request, "OAuth 2 is not configured"))?;
-                let (user, grants) = oauth2
-                    .verify(&request.password)
-                    .await
-                    .map_err(|why| refused(request, &why))?;
-                if link.authz == Backend::OAuth2 {
-                    return self.admit(AuthenticatedUser::granted(user, grants), request);
-                }
-                user.name.to_string()
+                let (user, grants) = self.verify(request).await?;
+                Ok(AuthenticatedUser::granted(user, grants))
             }
             Backend::Http => {
-                let http = self
-                    .http
-                    .as_ref()
-                    .ok_or_else(|| refused(request, "HTTP is not configured"))?;
-                http.authenticate(request)
-                    .await
-                    .map_err(|why| refused(request, &why))?;
-                request.user.clone()
+                let http = self.http(request)?;
+                let asked = http.authenticate(request).await;
+                let tags = asked.map_err(|why| refused(request, &why))?;
+                Ok(http_user(http, &request.user, tags))
             }
+        }
+    }
+
+    /// The same somebody with the rights that another backend gives, which must know them, too. As in RabbitMQ, only
+    /// the node itself adds tags then.
+    async fn authorize(
+        &self,
+        backend: Backend,
+        user: &AuthenticatedUser,
+        request: &LoginRequest,
+    ) -> LoginOutcome {
+        let (name, tags) = (user.name(), user.tags().to_vec());
+        let request = LoginRequest {
+            user: name.to_string(),
+            ..request.clone()
         };
-        node.identities
-            .authenticate_external(&name, request.peer_is_loopback)
+        match backend {
+            Backend::Internal => {
+                let identities = &self.node(&request)?.identities;
+                let own = identities.authenticate_external(name, request.peer_is_loopback)?;
+                Ok(own.with_tags(tags))
+            }
+            Backend::OAuth2 => {
+                let (_, grants) = self.verify(&request).await?;
+                Ok(AuthenticatedUser::granted(stranger(name, tags), grants))
+            }
+            Backend::Http => {
+                let http = self.http(&request)?;
+                let asked = http.authenticate(&request).await;
+                asked.map_err(|why| refused(&request, &why))?;
+                Ok(http_user(http, name, tags))
+            }
+            Backend::Cache => {
+                let cached = self.cache.options.link.authz;
+                let user = Box::pin(self.authorize(cached, user, &request)).await?;
+                Ok(Cache::before(&self.cache, user))
+            }
+        }
     }
 
     fn admit(&self, user: AuthenticatedUser, request: &LoginRequest) -> LoginOutcome {
@@ -224,16 +280,13 @@ impl Authenticator for Authorities {
     }
 }
 
-fn check(link: Link) -> Result<(), AuthError> {
-    match (link.authn, link.authz) {
-        (Backend::Http, Backend::Http) => Err(AuthError(
-            "an HTTP service can say who somebody is, and not what they may do: set auth_backends.N.authn = http \
-             and auth_backends.N.authz = internal"
-                .into(),
-        )),
-        (authn, authz) if authn == authz || authz == Backend::Internal => Ok(()),
-        (authn, authz) => Err(AuthError(format!("{authn:?} cannot be followed by {authz:?}").to_lowercase())),
-    }
+fn http_user(http: &Arc<http::Http>, name: &str, tags: Vec<String>) -> AuthenticatedUser {
+    let asked = http::HttpUser {
+        http: Arc::clone(http),
+        name: name.to_owned(),
+        tags: tags.clone(),
+    };
+    AuthenticatedUser::authorized_elsewhere(stranger(name, tags), Arc::new(asked))
 }
 
 fn refused(request: &LoginRequest, reason: &str) -> AuthFailure {

@@ -368,9 +368,70 @@ const OBEYED: &[Row] = &[
         "7",
     ),
     (
+        "auth_http.vhost_path = http://h/v",
+        |c| c.auth().http.vhost_path.clone(),
+        "http://h/v",
+    ),
+    (
+        "auth_http.resource_path = http://h/r",
+        |c| c.auth().http.resource_path.clone(),
+        "http://h/r",
+    ),
+    (
+        "auth_http.topic_path = http://h/t",
+        |c| c.auth().http.topic_path.clone(),
+        "http://h/t",
+    ),
+    (
+        "auth_http.authorization_failure_disclosure = true",
+        |c| c.auth().http.discloses.to_string(),
+        "true",
+    ),
+    (
+        "auth_http.connection_timeout = 8",
+        |c| c.auth().http.connect_timeout_ms.to_string(),
+        "8",
+    ),
+    (
         "auth_http.ssl_options.cacertfile = /a",
-        |c| format!("{:?}", c.auth().http.cacertfile),
+        |c| format!("{:?}", c.auth().http.tls.cacertfile),
         "Some(\"/a\")",
+    ),
+    (
+        "auth_http.ssl_options.certfile = /b\nauth_http.ssl_options.keyfile = /c",
+        |c| {
+            let tls = c.auth().http.tls;
+            format!("{:?} {:?}", tls.certfile, tls.keyfile)
+        },
+        "Some(\"/b\") Some(\"/c\")",
+    ),
+    (
+        "auth_http.ssl_options.verify = verify_none",
+        |c| c.auth().http.tls.verify_peer.to_string(),
+        "false",
+    ),
+    (
+        "auth_http.ssl_options.sni = other",
+        |c| format!("{:?}", c.auth().http.tls.server_name),
+        "Some(\"other\")",
+    ),
+    (
+        "auth_http.ssl_options.sni = none",
+        |c| format!("{:?}", c.auth().http.tls.server_name),
+        "None",
+    ),
+    (
+        "auth_http.ssl_options.hostname_verification = none",
+        |c| c.auth().http.tls.verify_peer.to_string(),
+        "true",
+    ),
+    (
+        "auth_http.ssl_options.versions.1 = tlsv1.2",
+        |c| {
+            let tls = c.auth().http.tls;
+            format!("{} {}", tls.tls12, tls.tls13)
+        },
+        "true false",
     ),
     (
         "auth_oauth2.resource_server_id = r",

@@ -6,6 +6,7 @@
 //! Only this module and [`crate::sockets`] know rustls. Deliberately absent: TLS 1.1 and older, renegotiation,
 //! and passwords of keys.
 
+mod client;
 mod files;
 mod identity;
 mod verify;
@@ -18,6 +19,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use tokio_rustls::TlsAcceptor;
 
+pub use client::ClientTlsOptions;
 pub(crate) use files::log_time;
 pub use identity::{LoginFrom, SanType, subject};
 

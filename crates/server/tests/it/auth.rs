@@ -406,7 +406,7 @@ fn a_service_says_who_somebody_is() {
             asked[0],
             (
                 "/user".into(),
-                "username=guest&password=pass%20word%26".into()
+                "username=guest&password=pass+word%26".into()
             )
         );
         // Whom the node does not know has no permissions.
@@ -483,9 +483,16 @@ fn a_cache_remembers_for_a_while() {
 fn chains_that_make_no_sense_are_refused() {
     for (conf, expected) in [
         (
-            "auth_backends.1 = http",
-            "auth_backends: an HTTP service can say who somebody is, and not what they may do: set \
-             auth_backends.N.authn = http and auth_backends.N.authz = internal",
+            "auth_backends.1 = http\nauth_http.ssl_options.cacertfile = /nowhere.pem",
+            "auth_backends: auth_http: /nowhere.pem cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "auth_backends.1 = http\nauth_http.ssl_options.certfile = /nowhere.pem",
+            "auth_backends: auth_http: TLS needs keyfile beside certfile",
+        ),
+        (
+            "auth_backends.1 = http\nauth_http.ssl_options.versions.1 = tlsv1.1",
+            "auth_backends: auth_http: none of the TLS versions that are named is spoken",
         ),
         (
             "auth_backends.1 = oauth2",
@@ -500,8 +507,8 @@ fn chains_that_make_no_sense_are_refused() {
             "auth_backends: the cache cannot be the backend that it caches",
         ),
         (
-            "auth_backends.1 = internal\nauth_backends.1.authz = oauth2\nauth_oauth2.resource_server_id = r",
-            "auth_backends: internal cannot be followed by oauth2",
+            "auth_backends.1.authn = internal\nauth_backends.1.authz = cache\nauth_cache.cached_backend.authz = cache",
+            "auth_backends: the cache cannot be the backend that it caches",
         ),
         (
             "auth_backends.1 = oauth2\nauth_oauth2.resource_server_id = r\nauth_oauth2.default_oauth_provider = p",

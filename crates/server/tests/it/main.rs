@@ -5,6 +5,7 @@
 //! answers HTTP and asks over it, [`tunnel`] speaks TLS for clients that do not.
 
 mod auth;
+mod auth_http;
 mod broker;
 mod crowd;
 mod events;

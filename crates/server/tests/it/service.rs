@@ -14,7 +14,7 @@ pub(crate) struct Service {
 
 #[derive(Default)]
 struct State {
-    answers: BTreeMap<String, String>,
+    answers: BTreeMap<String, (u16, String)>,
     /// Path with its query, or the form.
     asked: Vec<(String, String)>,
     held: bool,
@@ -41,14 +41,23 @@ impl Service {
         format!("http://{}{path}", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What is answered under a path from now on; 404 under all others.
     pub(crate) fn set(&self, path: &str, answer: &str) {
+        self.set_with(path, 200, answer);
+    }
+
+    /// The same with a status.
+    pub(crate) fn set_with(&self, path: &str, status: u16, answer: &str) {
         self.state
             .0
             .lock()
             .expect("no panic")
             .answers
-            .insert(path.into(), answer.into());
+            .insert(path.into(), (status, answer.into()));
     }
 
     /// What was asked so far.
@@ -94,8 +103,8 @@ impl Service {
             .wait_while(state, |state| state.held)
             .expect("no panic");
         let answer = match state.answers.get(path) {
-            Some(answer) => format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}",
+            Some((status, answer)) => format!(
+                "HTTP/1.1 {status} So\r\ncontent-length: {}\r\n\r\n{answer}",
                 answer.len()
             ),
             None => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(),

@@ -215,7 +215,7 @@ macro_rules! provider_keys {
     };
 }
 
-/// The chain, the cache and the HTTP service.
+/// The chain and the cache.
 pub(super) static KEYS: &[Key] = &[
     key(
         "auth_mechanisms.$n",
@@ -237,7 +237,7 @@ pub(super) static KEYS: &[Key] = &[
         "auth_backends.$n",
         Restart,
         "",
-        "who is asked, in the order of the numbers, until somebody agrees: `internal`, `oauth2`, `cache`; unless set, \
+        "who is asked, in the order of the numbers, until somebody agrees: `internal`, `oauth2`, `http`, `cache`; unless set, \
          `internal` alone",
         |config, given| {
             let backend = backend(given)?;
@@ -262,7 +262,7 @@ pub(super) static KEYS: &[Key] = &[
         "auth_backends.$n.authz",
         Restart,
         "",
-        "who says what they may do: `internal`, or `oauth2` after `oauth2`",
+        "who says what they may do: the same words",
         |config, given| {
             link(config, given).authz = backend(given)?;
             Ok(())
@@ -319,46 +319,6 @@ pub(super) static KEYS: &[Key] = &[
         "whether refusals are remembered too",
         |config, given| {
             config.auth.cache.refusals = given.switch()?;
-            Ok(())
-        },
-    ),
-    key(
-        "auth_http.http_method",
-        Restart,
-        "get",
-        "`post` sends the question as a form, `get` in the URL, where logs of others see it",
-        |config, given| {
-            config.auth.http.post = given.one_of(&["get", "post"])? == "post";
-            Ok(())
-        },
-    ),
-    key(
-        "auth_http.user_path",
-        Restart,
-        "http://localhost:8000/auth/user",
-        "the URL that is asked with `username` and `password`; the answer begins with `allow` or `deny`",
-        |config, given| {
-            config.auth.http.user_path = given.text();
-            Ok(())
-        },
-    ),
-    key(
-        "auth_http.request_timeout",
-        Restart,
-        "15000",
-        "how long an answer may take, in milliseconds",
-        |config, given| {
-            config.auth.http.timeout_ms = given.integer(1, 1000 * 60 * 60)?;
-            Ok(())
-        },
-    ),
-    key(
-        "auth_http.ssl_options.cacertfile",
-        Restart,
-        "",
-        "roots that HTTPS to the service believes, in PEM; unless set, the system's",
-        |config, given| {
-            config.auth.http.cacertfile = Some(given.path());
             Ok(())
         },
     ),

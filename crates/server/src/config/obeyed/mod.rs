@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod auth_http;
 mod definitions;
 mod http;
 mod identities;
@@ -78,6 +79,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Logins",
         "Who is asked when somebody logs in. A refused login is answered after a second, counted and logged.",
         auth::KEYS,
+    ),
+    (
+        "Logins and permissions over HTTP",
+        "A service that says who somebody is and what they may do, asked as RabbitMQ's rabbitmq_auth_backend_http does.",
+        auth_http::KEYS,
     ),
     (
         "OAuth 2",

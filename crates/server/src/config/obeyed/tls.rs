@@ -2,7 +2,7 @@
 
 use crate::config::key::{Applies::*, Key, key};
 use crate::config::value::{Given, Outcome};
-use crate::tls::{CrlCheck, LoginFrom, SanType, TlsOptions};
+use crate::tls::{ClientTlsOptions, CrlCheck, LoginFrom, SanType, TlsOptions};
 
 /// The keys of one kind of listener: the prefix, and where in the configuration they go.
 macro_rules! tls_keys {
@@ -84,18 +84,108 @@ pub(super) use tls_keys;
 
 /// The first version that is named takes the place of the default.
 pub(super) fn version(options: &mut TlsOptions, given: &Given<'_>) -> Outcome {
+    let named = &mut options.versions_named;
+    name_version(given, named, (&mut options.tls12, &mut options.tls13))
+}
+
+/// The same towards whoever is asked.
+pub(super) fn client_version(options: &mut ClientTlsOptions, given: &Given<'_>) -> Outcome {
+    let named = &mut options.versions_named;
+    name_version(given, named, (&mut options.tls12, &mut options.tls13))
+}
+
+fn name_version(
+    given: &Given<'_>,
+    named: &mut bool,
+    (tls12, tls13): (&mut bool, &mut bool),
+) -> Outcome {
     let version = given.one_of(&["tlsv1.3", "tlsv1.2", "tlsv1.1", "tlsv1"])?;
-    if !options.versions_named {
-        (options.tls12, options.tls13) = (false, false);
-        options.versions_named = true;
+    if !*named {
+        (*tls12, *tls13) = (false, false);
+        *named = true;
     }
     match version {
-        "tlsv1.3" => options.tls13 = true,
-        "tlsv1.2" => options.tls12 = true,
+        "tlsv1.3" => *tls13 = true,
+        "tlsv1.2" => *tls12 = true,
         _ => {}
     }
     Ok(())
 }
+
+/// The keys of TLS towards whoever is asked: the prefix, and where in the configuration they go.
+macro_rules! client_tls_keys {
+    ($prefix:expr, $config:ident => $options:expr) => {
+        [
+            key(
+                concat!($prefix, ".cacertfile"),
+                Restart,
+                "",
+                "roots that TLS to it believes, in PEM; unless set, the system's",
+                |$config, given| {
+                    $options.cacertfile = Some(given.path());
+                    Ok(())
+                },
+            ),
+            key(
+                concat!($prefix, ".certfile"),
+                Restart,
+                "",
+                "the certificate that it is shown, in PEM",
+                |$config, given| {
+                    $options.certfile = Some(given.path());
+                    Ok(())
+                },
+            ),
+            key(
+                concat!($prefix, ".keyfile"),
+                Restart,
+                "",
+                "the certificate's key in PEM, without a password",
+                |$config, given| {
+                    $options.keyfile = Some(given.path());
+                    Ok(())
+                },
+            ),
+            key(
+                concat!($prefix, ".verify"),
+                Restart,
+                "verify_peer",
+                "`verify_peer` verifies its certificate, `verify_none` believes anybody",
+                |$config, given| {
+                    let word = given.one_of(&["verify_peer", "verify_none"])?;
+                    $options.verify_peer = word == "verify_peer";
+                    Ok(())
+                },
+            ),
+            key(
+                concat!($prefix, ".sni"),
+                Restart,
+                "none",
+                "the name that its certificate must be for, if it is not the one that is connected to",
+                |$config, given| {
+                    $options.server_name = Some(given.text()).filter(|name| name != "none");
+                    Ok(())
+                },
+            ),
+            key(
+                concat!($prefix, ".hostname_verification"),
+                Restart,
+                "wildcard",
+                "`wildcard` and `none`: either way the name is verified, and a wildcard in the certificate counts",
+                |_config, given| given.one_of(&["wildcard", "none"]).map(drop),
+            ),
+            key(
+                concat!($prefix, ".versions.$n"),
+                Restart,
+                "",
+                "`tlsv1.3` and `tlsv1.2`, which are the default; older ones are left out",
+                |$config, given| client_version(&mut $options, given),
+            ),
+        ]
+    };
+}
+
+pub(super) use client_tls_keys;
 
 /// Keys of AMQP's listeners.
 pub(super) static KEYS: &[Key] = &{
