@@ -37,7 +37,9 @@ pub fn router(api: Arc<Api>) -> Router {
             headers::write(&api.options, &route.allow(), asked, &mut response);
             response
         };
+        // As in RabbitMQ, a slash at the end changes nothing.
         let path = format!("{}{}", api.options.path_prefix, route.path);
+        router = router.route(&format!("{path}/"), any(serve));
         router = router.route(&path, any(serve));
     }
     router

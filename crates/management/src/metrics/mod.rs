@@ -59,9 +59,13 @@ pub fn metrics_router(api: Arc<Api>) -> Router {
         path => path,
     };
     let answered = |state, request| async move { answer(state, request, None).await };
-    Router::new()
-        .route(sums, get(answered))
+    let mut router = Router::new().route(sums, get(answered));
+    if sums != "/" {
+        router = router.route(&format!("{path}/"), get(answered));
+    }
+    router
         .route(&format!("{path}/{{page}}"), get(page))
+        .route(&format!("{path}/{{page}}/"), get(page))
         .fallback(|| async { failed(&Failure::no_object()) })
         .with_state(api)
 }

@@ -290,3 +290,27 @@ async fn metrics_are_where_and_for_whom_they_are_said_to_be() {
     assert_eq!(reply.status, 200);
     assert!(reply.text.contains("rabbitmq_build_info"));
 }
+
+/// What the real one answered to each; Go's client asks for `connections/`.
+#[tokio::test]
+async fn a_slash_at_the_end_changes_nothing() {
+    let api = TestApi::new();
+    for (path, status) in [
+        ("connections/", 200),
+        ("overview/", 200),
+        ("queues/%2F/", 200),
+        ("queues//", 404),
+        ("queues/%2F//", 404),
+        ("connections//", 404),
+    ] {
+        assert_eq!(api.call("GET", path, "").await.status, status, "{path}");
+    }
+    for (path, status) in [
+        ("/metrics/", 200),
+        ("/metrics/per-object/", 200),
+        ("/metrics//", 404),
+    ] {
+        let reply = api.metrics(request("GET", path, &[])).await;
+        assert_eq!(reply.status, status, "{path}");
+    }
+}
