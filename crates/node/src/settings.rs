@@ -47,7 +47,7 @@ pub struct Settings {
     pub rates: RateSettings,
     /// The machine's memory in bytes, where the system does not know it or should not be believed.
     pub memory_total_bytes: Option<u64>,
-    /// SASL mechanisms that are offered; `None` is all that make sense for the client.
+    /// SASL mechanisms that are offered, where they make sense for the client; `None` is all but EXTERNAL.
     pub auth_mechanisms: Option<Vec<String>>,
     /// Part of the machine's memory at which publishers are blocked, in thousandths.
     pub memory_watermark_permille: u32,

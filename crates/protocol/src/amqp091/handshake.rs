@@ -158,8 +158,13 @@ impl Connection {
 
     fn offers(&self, mechanism: &str) -> bool {
         let settings = &self.node.settings;
-        let configured = settings.auth_mechanisms.as_ref();
-        configured.is_none_or(|names| names.iter().any(|name| name == mechanism))
+        // Clients prefer EXTERNAL wherever it is offered: as in RabbitMQ, one that shows a certificate and logs in with
+        // a password does not find it unless it was asked for.
+        let configured = match &settings.auth_mechanisms {
+            Some(names) => names.iter().any(|name| name == mechanism),
+            None => mechanism != "EXTERNAL",
+        };
+        configured
             && match mechanism {
                 "ANONYMOUS" => settings.anonymous_login.is_some(),
                 "EXTERNAL" => self.peer.external_user.is_some(),

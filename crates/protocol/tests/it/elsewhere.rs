@@ -13,6 +13,7 @@ use node::identities::{
     AuthenticatedUser, Authenticator, Authorizer, Denial, LoginFuture, LoginRequest, Question,
     VerdictFuture,
 };
+use node::settings::Settings;
 
 use crate::pair::{Client, Login, World, handshake};
 use crate::random::{Numbers, with_seeds};
@@ -105,7 +106,11 @@ impl Authenticator for Doorkeeper {
 
 impl Oracle {
     fn world() -> (World, Arc<Oracle>) {
-        let (world, oracle) = (World::new(), Arc::new(Oracle::default()));
+        let world = World::with(Settings {
+            auth_mechanisms: Some(vec!["PLAIN".into(), "EXTERNAL".into()]),
+            ..Settings::default()
+        });
+        let oracle = Arc::new(Oracle::default());
         let doorkeeper = Arc::new(Doorkeeper(Arc::clone(&oracle)));
         world.node.authenticator.set(doorkeeper).expect("the first");
         (world, oracle)

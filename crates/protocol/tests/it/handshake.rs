@@ -165,15 +165,26 @@ fn mechanisms() {
     }
 }
 
+/// It is offered only where it is configured, as in RabbitMQ: clients take it before any other, also those that mean to
+/// log in with a password.
 #[test]
 fn external_logs_in_whom_the_transport_proved() {
     let cases = [
-        (Some("guest"), "[0] connection.tune 2047 131072 60"),
-        (Some("nobody"), "[0] connection.close 403 ACCESS_REFUSED"),
-        (None, "[0] connection.close 530 NOT_ALLOWED"),
+        (true, Some("guest"), "[0] connection.tune 2047 131072 60"),
+        (
+            true,
+            Some("nobody"),
+            "[0] connection.close 403 ACCESS_REFUSED",
+        ),
+        (true, None, "[0] connection.close 530 NOT_ALLOWED"),
+        (false, Some("guest"), "[0] connection.close 530 NOT_ALLOWED"),
     ];
-    for (proved, answer) in cases {
-        let world = World::new();
+    for (is_configured, proved, answer) in cases {
+        let configured = ["PLAIN", "EXTERNAL"].map(str::to_owned).to_vec();
+        let world = World::with(Settings {
+            auth_mechanisms: is_configured.then_some(configured),
+            ..Settings::default()
+        });
         let mut client = world.accept_proved(true, proved.map(str::to_owned));
         let login = Login {
             mechanism: "EXTERNAL",

@@ -21,7 +21,11 @@ fn start(options: TlsOptions, login_from: LoginFrom) -> Broker {
         login_from,
         ..Listeners::default()
     };
-    Broker::start_with(Settings::default(), listeners)
+    let settings = Settings {
+        auth_mechanisms: Some(vec!["PLAIN".into(), "EXTERNAL".into()]),
+        ..Settings::default()
+    };
+    Broker::start_with(settings, listeners)
 }
 
 fn tls_address(broker: &Broker) -> SocketAddr {

@@ -221,8 +221,8 @@ pub(super) static KEYS: &[Key] = &[
         "auth_mechanisms.$n",
         Live,
         "",
-        "SASL mechanisms that are offered: `PLAIN`, `AMQPLAIN`, `ANONYMOUS`, `EXTERNAL`; unless set, all that make \
-         sense for the client",
+        "SASL mechanisms that are offered: `PLAIN`, `AMQPLAIN`, `ANONYMOUS`, `EXTERNAL`; unless set, all but the \
+         last. A client is offered those of them that make sense for it",
         |config, given| {
             let name = given.one_of(&["PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"])?;
             config
