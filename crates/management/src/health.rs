@@ -1,5 +1,7 @@
 //! Health checks: 200 with `{"status":"ok"}`, or 503 with what is wrong.
 
+use node::alarms::Alarm;
+
 use crate::access::Guard::{Anyone, Management, Vhost as VhostGuard, VhostOrMonitoring};
 use crate::answer::Answer;
 use crate::api::Listening;
@@ -182,20 +184,15 @@ fn failed(reason: impl Into<Json>) -> Object {
 }
 
 fn alarms(call: &Call<'_>) -> Result<Answer, Failure> {
-    let Some(reason) = call.api.node.alarms.reason() else {
-        return Ok(Answer::ok());
-    };
-    let on = |resource: &'static str| {
+    let on = |alarm: Alarm| {
         Object::new()
             .with("node", call.api.node_name())
-            .with("resource", resource)
+            .with("resource", alarm.resource())
     };
-    let words = [("memory", "memory"), ("disk", "disk")];
-    let alarms: Vec<Object> = words
-        .into_iter()
-        .filter(|(word, _)| reason.contains(word))
-        .map(|(_, resource)| on(resource))
-        .collect();
+    let alarms: Vec<Object> = call.api.node.alarms.on().map(on).collect();
+    if alarms.is_empty() {
+        return Ok(Answer::ok());
+    }
     let object = failed("There are alarms in effect in the cluster").with("alarms", alarms);
     Ok(Answer::failed(object))
 }

@@ -21,6 +21,20 @@ pub enum Alarm {
     MessageLog = 4,
 }
 
+impl Alarm {
+    /// Every alarm there is.
+    pub const ALL: [Alarm; 3] = [Alarm::Memory, Alarm::Disk, Alarm::MessageLog];
+
+    /// What is short, in RabbitMQ's word where it has one.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Alarm::Memory => "memory",
+            Alarm::Disk => "disk",
+            Alarm::MessageLog => "message_log",
+        }
+    }
+}
+
 /// Alarms under which publishers are not read from.
 const BLOCKING: u8 = Alarm::Memory as u8 | Alarm::Disk as u8;
 
@@ -48,6 +62,13 @@ impl Alarms {
     /// Whether this alarm is on.
     pub fn is_on(&self, alarm: Alarm) -> bool {
         self.0.load(Ordering::Relaxed) & alarm as u8 != 0
+    }
+
+    /// The alarms that are on.
+    pub fn on(&self) -> impl Iterator<Item = Alarm> {
+        let bits = self.0.load(Ordering::SeqCst);
+        let on = move |alarm: &Alarm| bits & *alarm as u8 != 0;
+        Alarm::ALL.into_iter().filter(on)
     }
 
     /// RabbitMQ's reason text: `low on memory`, `low on disk`, `low on memory & disk`. A failed log goes before them.
@@ -144,6 +165,7 @@ mod tests {
         assert_eq!(alarms.reason(), Some("low on disk"));
         assert!(alarms.set(Alarm::Disk, false));
         assert!(alarms.set(Alarm::MessageLog, true));
+        assert_eq!(alarms.on().collect::<Vec<_>>(), [Alarm::MessageLog]);
         assert_eq!(alarms.reason(), Some("the message log has failed"));
         assert!(!alarms.any(), "nobody is held up by it");
     }

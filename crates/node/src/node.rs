@@ -373,11 +373,7 @@ impl Node {
             tracing::warn!(?alarm, on, "alarm changed");
             self.connections.alarms_changed();
             let event = if on { "alarm_set" } else { "alarm_cleared" };
-            let resource = match alarm {
-                Alarm::Memory => "memory",
-                Alarm::Disk => "disk",
-                Alarm::MessageLog => "message_log",
-            };
+            let resource = alarm.resource();
             self.events
                 .tell(|| NodeEvent::of(event, json!({"resource": resource})));
         }

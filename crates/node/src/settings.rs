@@ -13,7 +13,7 @@ use crate::message_log::Durability;
 use crate::rates::RateSettings;
 
 /// Limits and defaults of a node. Sizes are in bytes, times in the unit their name ends with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The node's name as clients and tools see it.
     pub cluster_name: String,
@@ -167,8 +167,8 @@ impl Default for Settings {
 
 /// Settings that may be replaced while they are read. Reading is one load and takes no lock.
 ///
-/// Settings that were replaced stay until the node goes, because nobody knows who still reads them. They are small,
-/// and replaced when an operator reloads the configuration.
+/// Settings that were replaced stay until the node goes, because nobody knows who still reads them. They are small, and
+/// each is kept once, however often an operator reloads the configuration or goes back to an earlier one.
 #[derive(Debug)]
 pub struct LiveSettings {
     current: AtomicPtr<Settings>,
@@ -194,8 +194,16 @@ impl LiveSettings {
     /// Replaces them. Whoever reads them at this moment finishes with those before.
     pub fn replace(&self, settings: Settings) {
         let mut all = self.all.lock();
-        let next = Box::into_raw(Box::new(settings));
-        all.push(next);
+        // SAFETY: boxes in `all` live as long as `self`, and nothing writes through them.
+        let same = |known: &&*mut Settings| unsafe { &***known } == &settings;
+        let next = match all.iter().find(same) {
+            Some(known) => *known,
+            None => {
+                let new = Box::into_raw(Box::new(settings));
+                all.push(new);
+                new
+            }
+        };
         self.current.store(next, Ordering::Release);
     }
 }
@@ -231,5 +239,19 @@ mod tests {
             ..Settings::default()
         });
         assert_eq!((before.heartbeat_s, live.heartbeat_s), (60, 7));
+    }
+
+    #[test]
+    fn settings_that_come_again_are_kept_once() {
+        let live = LiveSettings::new(Settings::default());
+        for round in 0..100 {
+            let heartbeat_s = 60 + round % 2;
+            live.replace(Settings {
+                heartbeat_s,
+                ..Settings::default()
+            });
+            assert_eq!(live.heartbeat_s, heartbeat_s);
+        }
+        assert_eq!(live.all.lock().len(), 2);
     }
 }

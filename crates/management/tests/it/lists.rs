@@ -295,4 +295,9 @@ async fn the_routes_of_the_broker_itself_answer() {
     let reply = api.call("GET", "health/checks/alarms", "").await;
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["alarms"][0]["resource"], "memory");
+    // Its text has neither word in it.
+    api.node.set_alarm(node::alarms::Alarm::Memory, false);
+    api.node.set_alarm(node::alarms::Alarm::MessageLog, true);
+    let reply = api.call("GET", "health/checks/alarms", "").await;
+    assert_eq!(reply.json()["alarms"][0]["resource"], "message_log");
 }

@@ -31,7 +31,7 @@ pub use authority::{
 };
 
 /// What a broker that was never told anything starts with, and who may log in from where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentitySettings {
     /// Users who may only connect over the loopback interface.
     pub loopback_users: Vec<String>,
