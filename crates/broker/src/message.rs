@@ -262,6 +262,12 @@ impl Message {
         &self.0.slice[self.header().properties_end as usize..]
     }
 
+    /// Bytes of the body.
+    #[inline]
+    pub fn body_bytes(&self) -> usize {
+        self.bytes() - self.header().properties_end as usize
+    }
+
     /// Bytes of names, properties and body together: what it weighs in memory, but for a fixed overhead.
     pub fn bytes(&self) -> usize {
         self.0.slice.len()
@@ -418,6 +424,7 @@ mod tests {
                 let made = template.with_body_at_end(&input, body.len());
                 assert_eq!(made.stored(), whole.stored());
                 assert_eq!(made.body(), body);
+                assert_eq!(made.body_bytes(), body.len());
                 assert_eq!(made.expiration_ms(), Some(7));
                 assert!(made.persistent());
             }

@@ -353,10 +353,10 @@ fn show(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// What the memory is used for, in RabbitMQ's words. One process has one memory, of which the messages are known;
 /// the rest stands under one word.
-fn memory_parts(call: &Call<'_>) -> (u64, u64) {
-    let facts = (call.api.host.facts)();
+pub(crate) fn memory_parts(api: &crate::api::Api) -> (u64, u64) {
+    let facts = (api.host.facts)();
     let mut queues = 0;
-    for vhost in call.api.node.vhosts() {
+    for vhost in api.node.vhosts() {
         for cell in vhost.read(|topology| topology.queues()) {
             let counts = cell.counts();
             queues += counts.ready_bytes + counts.unacked_bytes;
@@ -394,7 +394,7 @@ const MEMORY_PARTS: [&str; 24] = [
 
 fn memory(call: &Call<'_>) -> Result<Answer, Failure> {
     check_node(call)?;
-    let (total, messages) = memory_parts(call);
+    let (total, messages) = memory_parts(call.api);
     let mut parts = MEMORY_PARTS
         .iter()
         .fold(Object::new(), |object, part| object.with(*part, 0u64));
@@ -411,7 +411,7 @@ fn memory(call: &Call<'_>) -> Result<Answer, Failure> {
 
 fn memory_relative(call: &Call<'_>) -> Result<Answer, Failure> {
     check_node(call)?;
-    let (total, messages) = memory_parts(call);
+    let (total, messages) = memory_parts(call.api);
     let share = (messages * 100).checked_div(total).unwrap_or(0);
     let mut parts = MEMORY_PARTS
         .iter()

@@ -106,7 +106,9 @@ impl Vhost {
             let letter = dead_letter::dead_letter(dead, &cell.spec.name, &options, now_ms / 1000);
             let mut targets = Vec::new();
             if let Some(letter) = &letter {
-                self.route_letter(letter, &mut scratch, &mut targets);
+                if self.route_letter(letter, &mut scratch, &mut targets) {
+                    self.passed().count_dead(options.kind, dead.reason);
+                }
                 targets.retain(|target| {
                     !dead_letter::is_cycle(letter, &target.spec.name, dead.reason)
                 });
@@ -163,12 +165,13 @@ impl Vhost {
         self.postponed().put(log, self.timers(), cell, dead);
     }
 
+    /// The queues that a letter goes to. `false`: it has no exchange.
     fn route_letter(
         &self,
         letter: &DeadLettered,
         scratch: &mut RouteScratch,
         cells: &mut Vec<Arc<QueueCell>>,
-    ) {
+    ) -> bool {
         let message = &letter.message;
         let routable = Routable {
             exchange: message.exchange(),
@@ -179,12 +182,13 @@ impl Vhost {
         // A dead-letter exchange that does not exist drops its letters (RabbitMQ, "Dead Letter Exchanges").
         if self.route(&routable, scratch, cells).is_err() {
             cells.clear();
-            return;
+            return false;
         }
         if !scratch.history.is_empty() {
             let history = std::mem::take(&mut scratch.history);
             self.record_history(&history, message);
         }
+        true
     }
 }
 

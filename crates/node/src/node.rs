@@ -19,7 +19,7 @@ use crate::alarms::{Alarm, Alarms, MemoryWatermark};
 use crate::attempts::Attempts;
 use crate::catalog::{Catalog, CatalogError, Change, Stored, StoredQueue, Ticket};
 use crate::connections::Connections;
-use crate::counters::{Churn, Times};
+use crate::counters::{Churn, Passed, Times};
 use crate::dead_letters::Postponed;
 use crate::events::{Events, NodeEvent};
 use crate::identities::{Authenticator, Identities};
@@ -83,6 +83,8 @@ pub struct Node {
     pub churn: Arc<Churn>,
     /// How long messages took.
     pub times: Arc<Times>,
+    /// How many passed, and how large they were.
+    pub passed: Arc<Passed>,
     /// Where messages are kept; `None` in a node that keeps nothing.
     pub log: Option<Arc<MessageLog>>,
     vhosts: RwLock<HashMap<Name, Arc<Vhost>>>,
@@ -143,6 +145,7 @@ impl Node {
         let timers = Arc::new(Timers::default());
         let churn = Arc::new(Churn::default());
         let times = Arc::new(Times::default());
+        let passed = Arc::new(Passed::default());
         let events = Arc::new(Events::default());
         let tracer = Arc::new(OnceLock::new());
         let shared = Shared {
@@ -150,6 +153,7 @@ impl Node {
             events: Arc::clone(&events),
             churn: Arc::clone(&churn),
             times: Arc::clone(&times),
+            passed: Arc::clone(&passed),
             catalog: Arc::clone(&catalog),
             timers: Arc::clone(&timers),
             queue_id: Arc::new(AtomicU64::new(stored.queue_id_first - 1)),
@@ -181,6 +185,7 @@ impl Node {
             global_parameters: RwLock::new(stored.global_parameters.drain(..).collect()),
             churn,
             times,
+            passed,
             log,
             vhosts: RwLock::default(),
             shared,

@@ -6,6 +6,7 @@ use broker::message::{LogPosition, Message};
 use broker::queue::Incoming;
 use broker::router::{Routable, RouteError, RouteScratch};
 
+use crate::counters::SizeRun;
 use crate::message_log::{Refused, Taker};
 use crate::queue_cell::QueueCell;
 use crate::vhost::{Vhost, properties_of};
@@ -53,6 +54,9 @@ impl Vhost {
             self.record_history(&history, message);
         }
         let routed: u64 = cells.len() as u64;
+        let mut size = SizeRun::default();
+        size.add(message.body_bytes() as u64, self.passed());
+        size.show(self.passed());
         let counters = self.exchange_counters(message.exchange());
         crate::counters::count(&counters.publish_in);
         counters

@@ -23,7 +23,7 @@ use wire::amqp091::properties::Properties;
 
 use crate::catalog::{Catalog, Change, Ticket};
 use crate::connections::ConnectionId;
-use crate::counters::{Churn, ExchangeCounters, MessageCounters, Times, count};
+use crate::counters::{Churn, ExchangeCounters, MessageCounters, Passed, Times, count};
 use crate::dead_letters::Postponed;
 use crate::events::Events;
 use crate::message_log::{InFlight, MessageLog, Taker};
@@ -47,6 +47,8 @@ pub struct Shared {
     pub churn: Arc<Churn>,
     /// How long messages took.
     pub times: Arc<Times>,
+    /// How many passed.
+    pub passed: Arc<Passed>,
     /// Who is told of it.
     pub events: Arc<Events>,
     /// The last queue id given out.
@@ -181,6 +183,10 @@ impl Vhost {
     /// Where messages are kept, if anywhere.
     pub fn message_log(&self) -> Option<&Arc<MessageLog>> {
         self.shared.log.as_ref()
+    }
+
+    pub(crate) fn passed(&self) -> &Arc<Passed> {
+        &self.shared.passed
     }
 
     pub(crate) fn tracer(&self) -> Option<&Arc<Tracer>> {

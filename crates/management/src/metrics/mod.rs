@@ -1,11 +1,14 @@
 //! Metrics for Prometheus, by RabbitMQ's names, so that its dashboards draw.
 //!
 //! `/metrics` sums over all objects, `/metrics/per-object` has a line for each of them, `/metrics/detailed` has
-//! the families and vhosts that its query asks for. What RabbitMQ counts of Erlang is left out. Nothing is
+//! the families, vhosts and queues that its query asks for. What RabbitMQ counts of Erlang is left out. Nothing is
 //! collected in between: a scrape reads the counters where they are.
 
+mod global;
+mod memory;
 mod objects;
 mod page;
+mod topology;
 mod whole;
 
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use regex::{Regex, RegexBuilder};
 
 use crate::access;
 use crate::api::{Api, Peer};
@@ -24,6 +28,9 @@ use crate::dispatch::{failed, parse_query, refused};
 use crate::failure::Failure;
 use objects::Objects;
 use page::Page;
+
+/// Memory that the regular expression of a request may take once it is compiled.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// The content type of the text.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,6 +43,10 @@ pub(super) struct Wanted {
     families: Option<Vec<String>>,
     /// `None` is all.
     vhosts: Option<Vec<String>>,
+    /// Queues whose name it fits; `None` is all.
+    queues: Option<Regex>,
+    /// Nothing but what the memory is used for.
+    memory: bool,
 }
 
 impl Wanted {
@@ -47,6 +58,11 @@ impl Wanted {
     fn vhost(&self, name: &str) -> bool {
         let vhosts = self.vhosts.as_ref();
         vhosts.is_none_or(|vhosts| vhosts.iter().any(|vhost| vhost == name))
+    }
+
+    fn queue(&self, name: &str) -> bool {
+        let queues = self.queues.as_ref();
+        queues.is_none_or(|queues| queues.is_match(name))
     }
 }
 
@@ -82,43 +98,60 @@ struct Kind {
     name: &'static str,
 }
 
-fn kind(api: &Api, page: Option<&str>, query: &str) -> Option<Kind> {
+/// What a page has; or the status and the text that whoever asks is told.
+fn kind(api: &Api, page: Option<&str>, query: &str) -> Result<Kind, (StatusCode, String)> {
     let all = |per_object, name| Kind {
         wanted: Wanted {
             per_object,
             families: None,
             vhosts: None,
+            queues: None,
+            memory: name == "memory-breakdown",
         },
         prefix: "rabbitmq_",
         name,
     };
     match page {
-        None => Some(all(api.options.metrics.per_object, "aggregated")),
-        Some("per-object") => Some(all(true, "per-object")),
-        Some("detailed") => Some(detailed(query)),
-        Some(_) => None,
+        None => Ok(all(api.options.metrics.per_object, "aggregated")),
+        Some("per-object") => Ok(all(true, "per-object")),
+        Some("memory-breakdown") => Ok(all(false, "memory-breakdown")),
+        Some("detailed") => detailed(query).map_err(|text| (StatusCode::BAD_REQUEST, text)),
+        Some(_) => Err((StatusCode::NOT_FOUND, "Unknown Registry".into())),
     }
 }
 
-/// `?family=queue_metrics&family=...&vhost=...`; without a family only what the broker is.
-fn detailed(query: &str) -> Kind {
+/// `?family=queue_metrics&family=...&vhost=...&queue=...`; without a family only what the broker is. A queue is a regular
+/// expression, of which there may be one.
+fn detailed(query: &str) -> Result<Kind, String> {
     let query = parse_query(query);
     let all = |key: &str| -> Vec<String> {
         let of_key = query.iter().filter(|(known, _)| known == key);
-        of_key
-            .flat_map(|(_, value)| value.split(',').map(str::to_owned))
-            .collect()
+        of_key.map(|(_, value)| value.clone()).collect()
     };
     let vhosts = all("vhost");
-    Kind {
+    let queues = match &all("queue")[..] {
+        [] => None,
+        [pattern] => Some(queue_pattern(pattern)?),
+        _ => return Err("Only one 'queue' query parameter is allowed".into()),
+    };
+    Ok(Kind {
         wanted: Wanted {
             per_object: true,
             families: Some(all("family")),
             vhosts: (!vhosts.is_empty()).then_some(vhosts),
+            queues,
+            memory: false,
         },
         prefix: "rabbitmq_detailed_",
         name: "detailed",
-    }
+    })
+}
+
+fn queue_pattern(pattern: &str) -> Result<Regex, String> {
+    let pattern = RegexBuilder::new(pattern)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build();
+    pattern.map_err(|error| format!("Invalid 'queue' regex: {error}"))
 }
 
 async fn answer(State(api): State<Arc<Api>>, request: Request, page: Option<String>) -> Response {
@@ -129,8 +162,9 @@ async fn answer(State(api): State<Arc<Api>>, request: Request, page: Option<Stri
         return refused;
     }
     let query = request.uri.query().unwrap_or_default();
-    let Some(kind) = kind(&api, page.as_deref(), query) else {
-        return (StatusCode::NOT_FOUND, "Unknown Registry").into_response();
+    let kind = match kind(&api, page.as_deref(), query) {
+        Ok(kind) => kind,
+        Err(refused) => return refused.into_response(),
     };
     let write = move || {
         let Kind {
@@ -139,8 +173,13 @@ async fn answer(State(api): State<Arc<Api>>, request: Request, page: Option<Stri
             name,
         } = kind;
         let mut page = Page::new(prefix);
-        whole::write(&api, &wanted, &mut page);
-        Objects::collect(&api, &wanted).write(&wanted, &mut page);
+        if wanted.memory {
+            memory::write(&api, &mut page);
+        } else {
+            whole::write(&api, &wanted, &mut page);
+            Objects::collect(&api, &wanted).write(&wanted, &mut page);
+            topology::write(&api, &wanted, &mut page);
+        }
         page.rename("rabbitmq_");
         whole::write_identity(&api, name, &mut page);
         page.into_text()

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use broker::queue::QueueKind;
 use node::counters::MessageTotals;
 use node::queue_cell::{QueueCounts, QueueTotals};
 
@@ -39,6 +40,7 @@ struct QueueRow {
     totals: QueueTotals,
     /// How long the next message to leave has waited; `None`: none waits.
     oldest_ms: Option<u64>,
+    kind: QueueKind,
 }
 
 struct ChannelRow {
@@ -390,13 +392,14 @@ impl Objects {
             true => labels(&[("vhost", &vhost.name), (key, name)]),
             false => String::new(),
         };
-        for cell in queues {
+        for cell in queues.iter().filter(|cell| wanted.queue(&cell.spec.name)) {
             let (totals, counts) = cell.totals();
             self.consumers += u64::from(counts.consumers);
             let row = QueueRow {
                 counts,
                 totals,
                 oldest_ms: cell.oldest_ms(now_ms),
+                kind: cell.options().kind,
             };
             self.queues.push((label("queue", &cell.spec.name), row));
         }
@@ -447,6 +450,14 @@ impl Objects {
         if wanted.family("queue_metrics") {
             self.write_ages(wanted, page);
         }
+        let of_queues = [
+            "queue_coarse_metrics",
+            "queue_consumer_count",
+            "queue_metrics",
+        ];
+        if wanted.per_object && of_queues.iter().any(|family| wanted.family(family)) {
+            self.write_kinds(page);
+        }
         write(page, wanted, CHANNEL_METRICS, &self.channels);
         write(page, wanted, CONNECTION_METRICS, &self.connections);
         write(page, wanted, EXCHANGE_METRICS, &self.exchanges);
@@ -476,6 +487,20 @@ impl Objects {
 }
 
 impl Objects {
+    /// What queues are, to be joined with the rest.
+    fn write_kinds(&self, page: &mut Page) {
+        let help = "A metric with a constant '1' value and labels that provide some queue details";
+        page.begin("queue_info", Gauge, help);
+        for (labels, row) in &self.queues {
+            let kind = match row.kind {
+                QueueKind::Classic => "rabbit_classic_queue",
+                QueueKind::Quorum => "rabbit_quorum_queue",
+            };
+            let labels = format!("{labels},queue_type=\"{kind}\",membership=\"leader\"");
+            page.sample("queue_info", &labels, 1.0);
+        }
+    }
+
     /// What RabbitMQ does not tell. Of all queues together it is the highest, for a sum of ages means nothing.
     fn write_ages(&self, wanted: &Wanted, page: &mut Page) {
         let name = "queue_oldest_message_age_seconds";

@@ -64,20 +64,34 @@ impl Page {
 
     /// A family of counts of durations, in seconds.
     pub(super) fn histogram(&mut self, name: &str, help: &str, counted: &Counted) {
+        let ends = BUCKETS_US.map(|end_us| end_us as f64 / 1e6);
+        let counted = (&counted.buckets[..], counted.sum_us as f64 / 1e6);
+        self.buckets(name, help, &[], ends, counted);
+    }
+
+    /// A family of counts by size: where the buckets end, how many are in each and in the one behind them, and what
+    /// all of them come to.
+    pub(super) fn buckets<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        of: &[(&str, &str)],
+        ends: [f64; N],
+        (counts, sum): (&[u64], f64),
+    ) {
         self.begin(name, Kind::Histogram, help);
         let bucket = format!("{name}_bucket");
         let mut so_far = 0;
-        let mut ends = BUCKETS_US.iter();
-        for count in counted.buckets {
+        let mut ends = ends.iter();
+        for count in counts {
             so_far += count;
-            let end = ends.next().map_or("+Inf".to_owned(), |end_us| {
-                (*end_us as f64 / 1e6).to_string()
-            });
-            self.sample(&bucket, &labels(&[("le", &end)]), so_far as f64);
+            let end = ends.next().map_or("+Inf".to_owned(), f64::to_string);
+            let labels = labels(&[of, &[("le", &end)]].concat());
+            self.sample(&bucket, &labels, so_far as f64);
         }
-        let sum_s = counted.sum_us as f64 / 1e6;
-        self.sample(&format!("{name}_sum"), "", sum_s);
-        self.sample(&format!("{name}_count"), "", so_far as f64);
+        let labels = labels(of);
+        self.sample(&format!("{name}_sum"), &labels, sum);
+        self.sample(&format!("{name}_count"), &labels, so_far as f64);
     }
 
     /// Metrics from here on have another prefix.

@@ -2,15 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use node::alarms::Alarm;
 use node::attempts::Tries;
-use node::counters::MessageTotals;
 
-use super::Wanted;
 use super::page::{Kind, Page, labels};
+use super::{Wanted, global};
 use crate::api::{Api, RABBITMQ_VERSION};
 use crate::flags::attempts_by_protocol;
-use crate::stats;
 
 /// What belongs to no object.
 pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
@@ -23,11 +20,16 @@ pub(super) fn write(api: &Api, wanted: &Wanted, page: &mut Page) {
     if wanted.family("auth_attempt_metrics") {
         write_attempts(api, page);
     }
+    let detailed = wanted.families.is_some() || wanted.per_object;
+    if detailed && wanted.family("auth_attempt_detailed_metrics") {
+        write_attempts_by_source(api, page);
+    }
     if wanted.families.is_none() {
         write_certificates(api, page);
         write_times(api, page);
         write_spans(api, page);
-        write_global(api, page);
+        global::write(api, page);
+        write_start(api, page);
     }
 }
 
@@ -231,106 +233,51 @@ fn write_attempts(api: &Api, page: &mut Page) {
     );
 }
 
-/// RabbitMQ's counters of messages by protocol: name, help, value.
-type Global = (&'static str, &'static str, fn(&MessageTotals) -> u64);
-
-const GLOBAL: [Global; 12] = [
-    (
-        "received",
-        "Total number of messages received from publishers",
-        |t| t.publish,
-    ),
-    (
-        "confirmed",
-        "Total number of messages confirmed to publishers",
-        |t| t.confirm,
-    ),
-    (
-        "unroutable_returned",
-        "Total number of messages published as mandatory into an exchange and returned to the publisher as unroutable",
-        |t| t.return_unroutable,
-    ),
-    (
-        "unroutable_dropped",
-        "Total number of messages published as non-mandatory into an exchange and dropped as unroutable",
-        |t| t.drop_unroutable,
-    ),
-    (
-        "delivered",
-        "Total number of messages delivered to consumers",
-        |t| t.deliver + t.deliver_no_ack + t.get + t.get_no_ack,
-    ),
-    (
-        "redelivered",
-        "Total number of messages redelivered to consumers",
-        |t| t.redeliver,
-    ),
-    (
-        "acknowledged",
-        "Total number of messages acknowledged by consumers",
-        |t| t.ack,
-    ),
-    (
-        "delivered_consume_manual_ack",
-        "Total number of messages delivered to consumers using basic.consume with manual acknowledgment",
-        |t| t.deliver,
-    ),
-    (
-        "delivered_consume_auto_ack",
-        "Total number of messages delivered to consumers using basic.consume with automatic acknowledgment",
-        |t| t.deliver_no_ack,
-    ),
-    (
-        "delivered_get_manual_ack",
-        "Total number of messages delivered to consumers using basic.get with manual acknowledgment",
-        |t| t.get,
-    ),
-    (
-        "delivered_get_auto_ack",
-        "Total number of messages delivered to consumers using basic.get with automatic acknowledgment",
-        |t| t.get_no_ack,
-    ),
-    (
-        "get_empty",
-        "Total number of times basic.get operations fetched no message",
-        |t| t.get_empty,
-    ),
-];
-
-/// RabbitMQ's counters by protocol, of which there is one, and alarms.
-fn write_global(api: &Api, page: &mut Page) {
-    let connections = api.node.connections.list();
-    let mut totals = MessageTotals::default();
-    for vhost in api.node.vhosts() {
-        totals.add(&stats::vhost_totals(&vhost, &connections));
-    }
-    let amqp = labels(&[("protocol", "amqp091")]);
-    for (name, help, value) in GLOBAL {
-        let name = format!("global_messages_{name}_total");
-        page.begin(&name, Kind::Counter, help);
-        page.sample(&name, &amqp, value(&totals) as f64);
-    }
-    for (alarm, name, help) in [
-        (
-            Alarm::Memory,
-            "alarms_memory_used_watermark",
-            "is 1 if VM memory watermark alarm is in effect",
-        ),
-        (
-            Alarm::Disk,
-            "alarms_free_disk_space_watermark",
-            "is 1 if free disk space watermark alarm is in effect",
-        ),
-    ] {
-        let on = f64::from(u8::from(api.node.alarms.is_on(alarm)));
-        page.one(name, Kind::Untyped, help, on);
-    }
-    page.one(
-        "unreachable_cluster_peers_count",
-        Kind::Gauge,
-        "Number of peers in the cluster the current node cannot reach.",
-        0.0,
+/// The same by where they came from, where that is counted.
+fn write_attempts_by_source(api: &Api, page: &mut Page) {
+    let rows = api.node.attempts.by_source();
+    let mut family = |name: &str, help: &str, value: fn(Tries) -> u64| {
+        page.begin(name, Kind::Counter, help);
+        for (source, tries) in &rows {
+            let all = [
+                ("remote_address", &*source.host),
+                ("username", &*source.user),
+                ("protocol", source.protocol),
+            ];
+            // What is not known has no label.
+            let known: Vec<_> = (all.into_iter())
+                .filter(|(_, value)| !value.is_empty())
+                .collect();
+            page.sample(name, &labels(&known), value(*tries) as f64);
+        }
+    };
+    family(
+        "auth_attempts_detailed_total",
+        "Total number of authentication attempts with source info",
+        Tries::all,
     );
+    family(
+        "auth_attempts_detailed_succeeded_total",
+        "Total number of successful authentication attempts with source info",
+        |tries| tries.succeeded,
+    );
+    family(
+        "auth_attempts_detailed_failed_total",
+        "Total number of failed authentication attempts with source info",
+        |tries| tries.failed,
+    );
+}
+
+/// When the process started, by the name that Prometheus has for all programs.
+fn write_start(api: &Api, page: &mut Page) {
+    page.rename("");
+    page.one(
+        "process_start_time_seconds",
+        Kind::Gauge,
+        "Start time of the process since unix epoch in seconds.",
+        api.host.started_ms as f64 / 1000.0,
+    );
+    page.rename("rabbitmq_");
 }
 
 /// What the broker is, by which dashboards join everything else.

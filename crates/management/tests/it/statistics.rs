@@ -175,3 +175,201 @@ async fn metrics_have_rabbitmqs_names() {
     .await;
     assert!(!other.contains("queue=\"q\""));
 }
+
+/// Names that RabbitMQ has and this broker does not, by how they begin, and why.
+const ABSENT: [(&str, &str); 20] = [
+    ("*_process_reductions_total", "Erlang's steps"),
+    ("rabbitmq_raft_", "there is no Raft"),
+    ("rabbitmq_detailed_raft_", "there is no Raft"),
+    (
+        "rabbitmq_io_",
+        "syncs have a histogram; nothing else is counted",
+    ),
+    ("rabbitmq_detailed_io_", "the same"),
+    ("rabbitmq_erlang_", "Erlang's"),
+    ("rabbitmq_detailed_erlang_", "Erlang's, but for the uptime"),
+    ("*_schema_db_", "Mnesia's"),
+    ("*_msg_store_", "of RabbitMQ's stores"),
+    ("*_queue_index_", "of RabbitMQ's stores"),
+    ("*_queue_disk_", "of RabbitMQ's stores"),
+    ("*stream_", "there are no streams"),
+    ("*_queue_consumer_", "not measured"),
+    ("*_queue_process_memory_bytes", "a queue is no process"),
+    ("*_queue_messages_persistent", "not kept"),
+    ("*_queue_head_message_timestamp", "not kept"),
+    (
+        "*_channel_",
+        "transactions and prefetch of channels are not shown",
+    ),
+    ("*_connection_pending_packets", "not kept"),
+    ("*_exchange_messages_", "not counted by exchange"),
+    (
+        "rabbitmq_global_messages_dead_lettered_confirmed_total",
+        "dead letters are not confirmed",
+    ),
+];
+
+/// Names of ours that RabbitMQ does not have.
+const OURS: [&str; 7] = [
+    "rabbitmq_tls_certificate_expiry_timestamp_seconds",
+    "rabbitmq_message_queue_time_seconds",
+    "rabbitmq_publisher_confirm_time_seconds",
+    "rabbitmq_queue_oldest_message_age_seconds",
+    "rabbitmq_detailed_queue_oldest_message_age_seconds",
+    "rabbitmq_erlang_uptime_seconds",
+    "rabbitmq_detailed_erlang_uptime_seconds",
+];
+
+fn is_absent(name: &str) -> bool {
+    ABSENT
+        .iter()
+        .any(|(known, _)| match known.strip_prefix('*') {
+            Some(part) => name.contains(part),
+            None => name.starts_with(known),
+        })
+}
+
+#[tokio::test]
+async fn names_and_types_are_those_of_a_recorded_rabbitmq() {
+    let api = api_with_traffic().await;
+    let recorded = include_str!("rabbitmq-metrics.txt");
+    let mut differences = Vec::new();
+    for page in recorded.split("page ").skip(1) {
+        let (path, theirs) = page.split_once('\n').expect("a path and names");
+        let theirs: Vec<&str> = theirs.lines().filter(|line| !line.is_empty()).collect();
+        let text = scrape(&api, path).await;
+        let ours = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let ours: Vec<&str> = ours.collect();
+        for line in &theirs {
+            let name = line.split(' ').next().expect("a name");
+            if !ours.contains(line) && !is_absent(name) {
+                differences.push(format!("{path}: there is no {line}"));
+            }
+        }
+        for line in &ours {
+            let name = line.split(' ').next().expect("a name");
+            let identity = ["rabbitmq_build_info", "rabbitmq_identity_info"].contains(&name);
+            if !theirs.contains(line) && !OURS.contains(&name) && !identity {
+                differences.push(format!("{path}: RabbitMQ has no {line}"));
+            }
+        }
+    }
+    assert_eq!(differences, [""; 0]);
+}
+
+#[tokio::test]
+async fn metrics_are_of_the_queues_that_are_asked_for() {
+    let api = api_with_traffic().await;
+    api.call(
+        "PUT",
+        "queues/%2F/quick",
+        r#"{"arguments":{"x-queue-type":"quorum"},"durable":true}"#,
+    )
+    .await;
+    let ask = async |query: &str| {
+        let path = format!("/metrics/detailed?family=queue_coarse_metrics&{query}");
+        read(&scrape(&api, &path).await)
+    };
+    let ready = "rabbitmq_detailed_queue_messages_ready";
+    for (query, queues) in [
+        ("", &["q", "quick"][..]),
+        ("queue=q", &["q", "quick"]),
+        ("queue=%5Eq%24", &["q"]),
+        ("queue=ui&vhost=%2F", &["quick"]),
+        ("queue=ui&vhost=nope", &[]),
+        ("vhost=nope&vhost=%2F", &["q", "quick"]),
+        ("vhost=%2F,nope", &[]),
+    ] {
+        let samples = ask(query).await;
+        let named = samples.iter().map(|(name, _)| name.as_str());
+        let named: Vec<&str> = named.filter(|name| name.starts_with(ready)).collect();
+        let wanted = queues.iter();
+        let wanted: Vec<String> = wanted
+            .map(|queue| format!("{ready}{{vhost=\"/\",queue=\"{queue}\"}}"))
+            .collect();
+        assert_eq!(named, wanted, "{query}");
+    }
+    let info = "rabbitmq_detailed_queue_info{vhost=\"/\",queue=\"quick\",queue_type=\"rabbit_quorum_queue\",\
+                membership=\"leader\"}";
+    assert_eq!(value(&ask("").await, info), 1.0);
+    for (query, words) in [
+        (
+            "queue=a&queue=b",
+            "Only one 'queue' query parameter is allowed",
+        ),
+        ("queue=%5B", "Invalid 'queue' regex: "),
+    ] {
+        let path = format!("/metrics/detailed?family=queue_metrics&{query}");
+        let request = Request::builder().uri(&path).body(Body::empty());
+        let reply = api.metrics(request.expect("it is well-formed")).await;
+        assert_eq!(reply.status, 400, "{query}");
+        assert!(reply.text.starts_with(words), "{}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn the_topology_is_told_to_who_asks_for_it() {
+    let api = api_with_traffic().await;
+    api.call("PUT", "exchanges/%2F/e", r#"{"type":"topic"}"#)
+        .await;
+    api.call("POST", "bindings/%2F/e/e/q/q", r##"{"routing_key":"#"}"##)
+        .await;
+    let path = "/metrics/detailed?family=exchange_bindings&family=exchange_names&family=vhost_status&vhost=%2F";
+    let samples = read(&scrape(&api, path).await);
+    let of_e = "{vhost=\"/\",exchange=\"e\",type=\"topic\"}";
+    for (name, expected) in [("exchange_bindings", 1.0), ("exchange_name", 1.0)] {
+        let name = format!("rabbitmq_cluster_{name}{of_e}");
+        assert_eq!(value(&samples, &name), expected, "{name}");
+    }
+    let unbound =
+        "rabbitmq_cluster_exchange_bindings{vhost=\"/\",exchange=\"amq.direct\",type=\"direct\"}";
+    assert_eq!(value(&samples, unbound), 0.0);
+    assert_eq!(
+        value(&samples, "rabbitmq_cluster_vhost_status{vhost=\"/\"}"),
+        1.0
+    );
+}
+
+#[tokio::test]
+async fn what_no_object_keeps_is_counted() {
+    let api = api_with_traffic().await;
+    let dead = r#"{"arguments":{"x-message-ttl":0,"x-dead-letter-exchange":"","x-dead-letter-routing-key":"q"}}"#;
+    api.call("PUT", "queues/%2F/short", dead).await;
+    let message = json!({
+        "routing_key": "short", "payload": "x".repeat(101), "payload_encoding": "string", "properties": {},
+    });
+    api.call("POST", PUBLISH, &message.to_string()).await;
+    api.node.attempts.track_sources(true);
+    api.node.attempts.count("amqp091", "::1", "ann", true);
+    let samples = read(&scrape(&api, "/metrics").await);
+    let sizes = "rabbitmq_message_size_bytes";
+    for (le, count) in [("100", 3.0), ("1000", 4.0), ("+Inf", 4.0)] {
+        let name = format!("{sizes}_bucket{{protocol=\"amqp091\",le=\"{le}\"}}");
+        assert_eq!(value(&samples, &name), count, "{le}");
+    }
+    let of_amqp = |name: &str| value(&samples, &format!("{name}{{protocol=\"amqp091\"}}"));
+    assert_eq!(of_amqp(&format!("{sizes}_sum")), 107.0);
+    assert_eq!(
+        of_amqp("rabbitmq_global_publishers"),
+        0.0,
+        "the API is none"
+    );
+    let expired = "rabbitmq_global_messages_dead_lettered_expired_total{queue_type=\"rabbit_classic_queue\",\
+                   dead_letter_strategy=\"at_most_once\"}";
+    assert_eq!(value(&samples, expired), 1.0);
+    let started = value(&samples, "process_start_time_seconds");
+    assert!(started <= NOW_MS as f64 / 1000.0);
+    let each = read(&scrape(&api, "/metrics/per-object").await);
+    let tried = "rabbitmq_auth_attempts_detailed_succeeded_total{remote_address=\"::1\",username=\"ann\",\
+                 protocol=\"amqp091\"}";
+    assert_eq!(value(&each, tried), 1.0);
+    let memory = read(&scrape(&api, "/metrics/memory-breakdown").await);
+    let bytes = memory
+        .iter()
+        .filter(|(name, _)| name.starts_with("rabbitmq_memory_"));
+    assert_eq!(
+        bytes.map(|(_, bytes)| bytes).sum::<f64>(),
+        1000.0,
+        "all of it"
+    );
+}

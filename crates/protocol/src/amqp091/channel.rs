@@ -80,6 +80,7 @@ impl Channel {
         entry.unacked.store(unacked, Ordering::Relaxed);
         entry.consumers.store(consumers, Ordering::Relaxed);
         if let Mode::Confirm(confirms) = &self.mode {
+            self.totals.publish_confirm = confirms.published();
             self.totals.confirm = confirms.answered();
             let unconfirmed = confirms.pending();
             entry.unconfirmed.store(unconfirmed, Ordering::Relaxed);

@@ -32,6 +32,11 @@ impl Confirms {
         self.published
     }
 
+    /// How many were published.
+    pub(crate) fn published(&self) -> u64 {
+        self.published
+    }
+
     /// How many were answered.
     pub(crate) fn answered(&self) -> u64 {
         self.answered

@@ -15,7 +15,7 @@ use broker::router::{
 use hashbrown::HashMap;
 use metadata::identity::PermissionKind;
 use node::alarms::Alarm;
-use node::counters::ExchangeCounters;
+use node::counters::{ExchangeCounters, Passed, SizeRun};
 use node::flow::HOLD_MS;
 use node::identities::ResourceKind;
 use node::message_log::{Appending, InFlight, Refused, Taker};
@@ -70,28 +70,38 @@ struct Counting {
     counters: Option<Arc<ExchangeCounters>>,
     published: u64,
     routed: u64,
+    sizes: SizeRun,
 }
 
 impl Counting {
     /// Counts a publish to the exchange of `counters` that goes to so many queues.
-    fn add(&mut self, counters: Option<&Arc<ExchangeCounters>>, queues: usize) {
+    fn add(
+        &mut self,
+        counters: Option<&Arc<ExchangeCounters>>,
+        queues: usize,
+        body_bytes: usize,
+        passed: &Arc<Passed>,
+    ) {
+        self.sizes.add(body_bytes as u64, passed);
         let Some(counters) = counters else { return };
         let same = |known: &Arc<ExchangeCounters>| Arc::ptr_eq(known, counters);
         if !self.counters.as_ref().is_some_and(same) {
-            self.show();
+            self.show(passed);
             self.counters = Some(Arc::clone(counters));
         }
         self.published += 1;
         self.routed += queues as u64;
     }
 
-    /// Adds what was counted to the exchange's counters.
-    fn show(&mut self) {
+    /// Adds what was counted to the exchange's counters and the node's.
+    fn show(&mut self, passed: &Passed) {
+        self.sizes.show(passed);
         let published = std::mem::take(&mut self.published);
         let routed = std::mem::take(&mut self.routed);
         if let Some(counters) = self.counters.as_ref().filter(|_| published > 0) {
             counters.publish_in.fetch_add(published, Ordering::Relaxed);
             counters.publish_out.fetch_add(routed, Ordering::Relaxed);
+            passed.routed.fetch_add(routed, Ordering::Relaxed);
         }
     }
 }
@@ -507,7 +517,8 @@ impl Session {
         let returned = publishing.mandatory && publishing.route.cells.is_empty() && !to_reply;
         let counters = publishing.counters.as_ref().map(|(_, counters)| counters);
         let queues = publishing.route.cells.len();
-        self.batch.counting.add(counters, queues);
+        let passed = &self.node.passed;
+        (self.batch.counting).add(counters, queues, message.body_bytes(), passed);
         let Some(channel) = self.channels.find(number) else {
             return Ok(());
         };
@@ -638,7 +649,7 @@ impl Session {
         if !self.batch.traced.is_empty() {
             self.batch.end_traces(self.node.tracer(), &self.vhost);
         }
-        self.batch.counting.show();
+        self.batch.counting.show(&self.node.passed);
         self.batch.trim(self.vhost.epoch());
         let promise = self.batch.logged.promise;
         self.batch.logged.clear();
