@@ -29,6 +29,11 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    /// What the levels are read from: they may be changed there.
+    pub(crate) fn levels(&self) -> Arc<RwLock<Log>> {
+        Arc::clone(&self.levels)
+    }
+
     /// Takes new levels, and opens files anew.
     pub(crate) fn reload(&self, log: &Log) {
         *self.levels.write().unwrap_or_else(PoisonError::into_inner) = log.clone();
@@ -59,8 +64,8 @@ pub(crate) fn start(log: &Log) -> Result<Handle> {
         let stdout = log.console_stdout;
         let writer = move || -> Box<dyn Write> {
             match stdout {
-                true => Box::new(io::stdout()),
-                false => Box::new(io::stderr()),
+                true => Box::new(OneLine(io::stdout())),
+                false => Box::new(OneLine(io::stderr())),
             }
         };
         layers.push(lines(
@@ -73,12 +78,14 @@ pub(crate) fn start(log: &Log) -> Result<Handle> {
     if let Some(path) = log.path(&log.file) {
         let file = LogFile::open(&path)?;
         files.push(file.clone());
-        layers.push(lines(file, log.file_json, false, levels_of(Output::File)));
+        let writer = move || OneLine(file.clone());
+        layers.push(lines(writer, log.file_json, false, levels_of(Output::File)));
     }
     if let Some(path) = log.path(&log.audit) {
         let file = LogFile::open(&path)?;
         files.push(file.clone());
-        layers.push(lines(file, true, false, levels_of(Output::Audit)));
+        let writer = move || OneLine(file.clone());
+        layers.push(lines(writer, true, false, levels_of(Output::Audit)));
     }
     tracing_subscriber::registry().with(layers).init();
     Ok(Handle { levels, files })
@@ -165,11 +172,33 @@ fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-impl<'a> MakeWriter<'a> for LogFile {
-    type Writer = LogFile;
+/// Writes each event as one line, whatever is in it: names and reasons come from clients.
+struct OneLine<W>(W);
 
-    fn make_writer(&'a self) -> LogFile {
-        self.clone()
+impl<W: Write> Write for OneLine<W> {
+    /// Takes a whole event, as the subscriber writes it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = event.strip_suffix(b"\n").unwrap_or(event);
+        let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        if !text.iter().any(breaks) {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
+        let mut line = Vec::with_capacity(event.len() + 8);
+        for byte in text {
+            match byte {
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'\n');
+        self.0.write_all(&line)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -183,5 +212,28 @@ impl Write for LogFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        for (event, line) in [
+            ("plain\n", "plain\n"),
+            (
+                "user 'a\nERROR forged' failed\n",
+                "user 'a\\nERROR forged' failed\n",
+            ),
+            ("a\r\nb\n", "a\\r\\nb\n"),
+            ("\n\n", "\\n\n"),
+            ("\n", "\n"),
+        ] {
+            let mut written = OneLine(Vec::new());
+            written.write_all(event.as_bytes()).expect("there is room");
+            assert_eq!(String::from_utf8_lossy(&written.0), line);
+        }
     }
 }

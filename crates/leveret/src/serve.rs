@@ -119,6 +119,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         announce(&server, &data_dir);
         let environment = server.environment();
         environment.set(&config);
+        environment.share_log(log_handle.levels());
         systemd::ready();
         let reloading = reload_on_hangup(Running {
             config,

@@ -95,7 +95,7 @@ pub struct Host {
     /// What is listened on.
     pub listeners: Vec<Listening>,
     /// The certificates that new connections are shown now.
-    pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+    pub certificates: Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// How long whoever is refused waits for the refusal.
     pub login_refused_delay: Duration,
     /// Where the data is.

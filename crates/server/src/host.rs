@@ -29,7 +29,7 @@ pub(crate) fn host(
         started_ms: clock.now_ms() - clock.uptime().as_millis() as u64,
         facts: Box::new(move || facts(&node, &directory)),
         listeners,
-        certificates: Box::new(move || {
+        certificates: Arc::new(move || {
             let shown = tls.iter().map(|(protocol, tls)| tls.certificate(protocol));
             shown.collect()
         }),
@@ -41,7 +41,7 @@ pub(crate) fn host(
 
 fn facts(node: &Node, data_dir: &Path) -> HostFacts {
     let space = node.log.as_ref().and_then(|log| log.space().ok());
-    let machine_bytes = memory::total_bytes().unwrap_or(0);
+    let machine_bytes = memory::total_bytes(node).unwrap_or(0);
     let disk_limit = node.settings.disk_free_limit;
     HostFacts {
         memory_bytes: memory::resident_bytes().unwrap_or(0),

@@ -14,12 +14,16 @@ pub(crate) fn check(node: &Node) {
 
 /// Bytes of memory that this process may hold before publishers are blocked.
 pub(crate) fn limit_bytes(node: &Node) -> Option<u64> {
-    let total_bytes = node.settings.memory_total_bytes.or_else(total_bytes);
-    total_bytes.map(|total_bytes| node.memory.limit_bytes(total_bytes))
+    total_bytes(node).map(|total_bytes| node.memory.limit_bytes(total_bytes))
+}
+
+/// Bytes of memory that there are: as configured (`total_memory_available_override_value`), or what the system says.
+pub(crate) fn total_bytes(node: &Node) -> Option<u64> {
+    node.settings.memory_total_bytes.or_else(system_bytes)
 }
 
 /// Bytes of memory the machine, or the control group around us, has.
-pub(crate) fn total_bytes() -> Option<u64> {
+fn system_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text
             .lines()

@@ -162,7 +162,7 @@ impl Server {
         let amqp = listen(&listeners.amqp, &listeners.inherited_amqp, options)?;
         let amqps = listen(&listeners.amqps, &listeners.inherited_amqps, options)?;
         if let Some(log) = &node.log {
-            let part_bytes = memory::total_bytes().map(|bytes| bytes / MESSAGE_CACHE_PART);
+            let part_bytes = memory::total_bytes(&node).map(|bytes| bytes / MESSAGE_CACHE_PART);
             if let Some(bytes) = node.settings.message_cache_bytes.or(part_bytes) {
                 log.cache().set_budget(bytes);
             }
@@ -184,6 +184,8 @@ impl Server {
             listening: sites.listening.clone(),
             environment: Environment::default(),
             stop: Notify::new(),
+            gate: control::Gate::default(),
+            certificates: Arc::clone(&sites.certificates),
             changing: Default::default(),
         });
         Ok(Server {
@@ -252,8 +254,10 @@ impl Server {
         );
         {
             let [plain, tls] = &self.doors;
-            let plain = amqp.iter().map(|listener| self.accept(listener, plain));
-            let tls = amqps.iter().map(|listener| self.accept(listener, tls));
+            let plain = amqp
+                .into_iter()
+                .map(|listener| self.listen(listener, plain));
+            let tls = amqps.into_iter().map(|listener| self.listen(listener, tls));
             // What follows is watched for as long as the broker runs, listeners or not.
             let accepting: Vec<_> = plain.chain(tls).collect();
             let accepting = std::pin::pin!(join_all(accepting));
@@ -268,8 +272,45 @@ impl Server {
                 () = self.control.serve(&self.broker) => {}
             }
         }
-        drop((amqp, amqps));
         self.shut_down().await;
+    }
+
+    /// Lets clients in while the gate is open. While it is closed the socket is, too, so that clients are refused and go
+    /// elsewhere; one that somebody else listens on for us stays, and its clients wait.
+    async fn listen(&self, mut listener: TcpListener, door: &Arc<Door>) {
+        let gate = &self.broker.gate;
+        loop {
+            tokio::select! {
+                () = self.accept(&listener, door) => {}
+                () = gate.is(false) => {}
+            }
+            let address = listener.local_addr();
+            let (Ok(address), false) = (address, door.is_inherited()) else {
+                gate.is(true).await;
+                continue;
+            };
+            drop(listener);
+            tracing::info!(%address, "suspended: no clients are let in");
+            gate.is(true).await;
+            listener = self.listen_again(address, door).await;
+            tracing::info!(%address, "resumed: clients are let in");
+        }
+    }
+
+    /// Tries until somebody who took the port has gone.
+    async fn listen_again(&self, address: SocketAddr, door: &Door) -> TcpListener {
+        let mut said = false;
+        loop {
+            match door.options().listen(address) {
+                Ok(listener) => return listener,
+                Err(error) if !said => {
+                    said = true;
+                    tracing::error!(%address, "cannot listen again, and tries until it can: {error}");
+                }
+                Err(_) => {}
+            }
+            sleep(ACCEPT_RETRY).await;
+        }
     }
 
     async fn accept(&self, listener: &TcpListener, door: &Arc<Door>) {
@@ -314,13 +355,14 @@ impl Server {
     }
 
     async fn watch_memory(&self) {
-        if memory::total_bytes().is_none() {
+        if memory::total_bytes(&self.node).is_none() {
             tracing::warn!("the machine's memory is not known: there will be no memory alarm");
         }
         loop {
             memory::check(&self.node);
             self.node.relieve_memory();
-            self.node.check_disk(memory::total_bytes().unwrap_or(0));
+            self.node
+                .check_disk(memory::total_bytes(&self.node).unwrap_or(0));
             tokio::select! {
                 () = sleep(MEMORY_WATCH_INTERVAL) => {}
                 () = self.node.memory.changed() => {}

@@ -9,6 +9,7 @@ use management::{Api, Listening};
 use node::node::Node;
 
 use crate::clock::Clock;
+use crate::control::Certificates;
 use crate::host;
 use crate::http::{AccessLog, HttpOptions, HttpService, Site};
 use crate::server::{Listeners, StartError};
@@ -48,6 +49,8 @@ pub(crate) struct Sites {
     pub(crate) metrics: Served,
     /// All that is listened on, AMQP included.
     pub(crate) listening: Vec<Listening>,
+    /// The certificates that are shown now.
+    pub(crate) certificates: Certificates,
 }
 
 /// Sockets of one of the two, listening.
@@ -89,6 +92,7 @@ impl Sites {
             .filter_map(|(protocol, tls)| Some((protocol, Arc::clone(tls.as_ref()?))));
         let mut host = host::host(node, clock, data_dir, listening.clone(), tls.collect());
         host.config_files.clone_from(&listeners.config_files);
+        let certificates = Arc::clone(&host.certificates);
         let api = Api::new(Arc::clone(node), host, listeners.api.clone());
         let log = access_log(listeners.http_log_dir.as_deref())?;
         let mut sites = Vec::new();
@@ -99,6 +103,7 @@ impl Sites {
         Ok(Sites {
             service: HttpService::start(sites)?,
             listening,
+            certificates,
             management,
             metrics,
         })

@@ -33,7 +33,8 @@ pub(crate) struct Door {
     pub(crate) login_from: LoginFrom,
     /// Whether each connection begins with a PROXY header.
     pub(crate) proxy_protocol: bool,
-    nodelay: bool,
+    options: SocketOptions,
+    is_inherited: bool,
 }
 
 /// Options of sockets: `tcp_listen_options.*`.
@@ -92,6 +93,10 @@ pub(crate) enum Ready {
 impl Door {
     /// What listeners are told, with TLS or without.
     pub(crate) fn new(listeners: &Listeners, tls: Option<Arc<Tls>>) -> Door {
+        let inherited = match &tls {
+            Some(_) => &listeners.inherited_amqps,
+            None => &listeners.inherited_amqp,
+        };
         // Nobody who says nothing means that no handshake can be finished.
         let handshake_timeout_ms = match listeners.tls_handshake_timeout_ms {
             0 => TLS_HANDSHAKE_TIMEOUT_MS,
@@ -102,8 +107,19 @@ impl Door {
             handshake_timeout: Duration::from_millis(handshake_timeout_ms),
             login_from: listeners.login_from,
             proxy_protocol: listeners.proxy_protocol,
-            nodelay: listeners.options.nodelay,
+            options: listeners.options,
+            is_inherited: !inherited.is_empty(),
         }
+    }
+
+    /// Options of the sockets that are listened on.
+    pub(crate) fn options(&self) -> &SocketOptions {
+        &self.options
+    }
+
+    /// Whether somebody else listens on the sockets for us.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.is_inherited
     }
 
     /// Makes a socket ready.
@@ -117,7 +133,7 @@ impl Door {
     ) -> io::Result<Ready> {
         let local = socket.local_addr()?;
         let mut socket = TcpStream::from_std(socket)?;
-        socket.set_nodelay(self.nodelay)?;
+        socket.set_nodelay(self.options.nodelay)?;
         let mut ends = (peer, local);
         if self.proxy_protocol
             && let Some(proxied) = self

@@ -133,6 +133,11 @@ fn try_execute(
             terminal.print(&shown);
         }
         Act::Report { once, per_vhost } => report(&line, terminal, ask, once, per_vhost)?,
+        Act::Follow(duration_s) => {
+            let location = ask(&line, &Request::LogLocation)?;
+            let path = verbs::log::path(&line, location)?;
+            verbs::log::follow(&path, duration_s(&line), &mut |text| terminal.print(text))?;
+        }
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ fn pretty_table(columns: &[String], rows: &[Vec<Cell>]) -> String {
 }
 
 /// A cell of a table. A list of names stands in brackets; field tables look as Erlang prints them.
-fn text_of(cell: &Cell) -> String {
+pub(super) fn text_of(cell: &Cell) -> String {
     match cell {
         Cell::Missing => String::new(),
         Cell::Text(text) => text.clone(),

@@ -4,6 +4,7 @@ use server::control::protocol::{Cell, Failure, Listener, Password, Secret, Statu
 
 use super::*;
 
+mod look;
 mod node;
 mod policies;
 

@@ -94,7 +94,7 @@ impl TestApi {
                     tls: true,
                 },
             ],
-            certificates: Box::new(|| {
+            certificates: Arc::new(|| {
                 vec![Certificate {
                     protocol: "https",
                     certfile: "/c.pem".into(),

@@ -19,6 +19,20 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// RabbitMQ's names. Finer steps than ours go with the next that is not finer.
+    pub fn named(name: &str) -> Option<Level> {
+        Some(match name {
+            "debug" => Level::Debug,
+            "info" | "notice" => Level::Info,
+            "warning" => Level::Warning,
+            "error" | "critical" | "alert" | "emergency" => Level::Error,
+            "none" => Level::None,
+            _ => return None,
+        })
+    }
+}
+
 /// A file of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogFile {
@@ -98,7 +112,7 @@ impl Log {
 }
 
 /// RabbitMQ's categories, and the modules that speak in them.
-const CATEGORIES: [(&str, &str); 12] = [
+pub(crate) const CATEGORIES: [(&str, &str); 12] = [
     ("protocol::amqp091::connection", "connection"),
     ("protocol::amqp091::handshake", "connection"),
     ("protocol::amqp091::closing", "connection"),

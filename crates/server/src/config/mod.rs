@@ -44,6 +44,7 @@ use crate::sockets::{SocketOptions, TLS_HANDSHAKE_TIMEOUT_MS};
 use crate::tls::{LoginFrom, SanType, TlsOptions};
 
 pub use layers::Sources;
+pub(crate) use log::CATEGORIES;
 pub use log::{Level, Log, LogFile};
 pub use reload::Reload;
 pub use show::document;

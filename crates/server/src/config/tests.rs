@@ -1294,6 +1294,11 @@ fn wrong_lines_about_open_telemetry_are_named() {
              http://localhost:4318",
         ),
         (
+            "opentelemetry.endpoint = http://ann:secret@c:4318",
+            "rabbitmq.conf:1: opentelemetry.endpoint = http://ann:secret@c:4318: a login belongs into \
+             opentelemetry.headers.authorization",
+        ),
+        (
             "opentelemetry.protocol = grpc",
             "rabbitmq.conf:1: opentelemetry.protocol = grpc: expected one of http/protobuf",
         ),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use management::Listening;
+use management::{Certificate, Listening};
 use node::catalog::Ticket;
 use node::node::Node;
 use node::vhost::Vhost;
@@ -11,10 +11,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::audit;
+use super::gate::Gate;
 use super::node::Environment;
 use super::protocol::{Failure, Listener, Request, Response, Status};
 use crate::clock::Clock;
 use crate::memory;
+
+/// Says which certificates new connections are shown now.
+pub type Certificates = Arc<dyn Fn() -> Vec<Certificate> + Send + Sync>;
 
 /// What requests are about: the node, and what its sockets know.
 pub struct Broker {
@@ -30,6 +34,10 @@ pub struct Broker {
     pub environment: Environment,
     /// Tells that the broker is to stop.
     pub stop: Notify,
+    /// Whether AMQP's clients are let in.
+    pub gate: Gate,
+    /// The certificates that new connections are shown now.
+    pub certificates: Certificates,
     /// Held by whoever changes something: permissions are not set in a vhost while it is deleted.
     pub changing: Mutex<()>,
 }
@@ -110,17 +118,9 @@ impl Broker {
                 let _alone = self.changing.lock();
                 self.answer_parameter(request)
             }
-            R::SetMemoryHighWatermark { permille } => {
-                self.node.memory.set_permille(permille);
-                memory::check(&self.node);
-                Ok(Answer::done(Ticket::NONE))
-            }
-            R::SetMemoryHighWatermarkAbsolute { bytes } => {
-                self.node.memory.set_bytes(bytes);
-                memory::check(&self.node);
-                Ok(Answer::done(Ticket::NONE))
-            }
-            R::SetDiskFreeLimit { .. }
+            R::SetMemoryHighWatermark { .. }
+            | R::SetMemoryHighWatermarkAbsolute { .. }
+            | R::SetDiskFreeLimit { .. }
             | R::SetDiskFreeLimitRelative { .. }
             | R::Environment { .. }
             | R::ListFeatureFlags { .. }
@@ -129,6 +129,14 @@ impl Broker {
             | R::ResetAuthAttempts
             | R::TrackAuthSources { .. }
             | R::Stop => Ok(self.answer_about_node(request)),
+            R::SetLogLevel { .. }
+            | R::LogLocation
+            | R::SuspendListeners
+            | R::ResumeListeners
+            | R::Certificates { .. }
+            | R::MessageSizeStats { .. }
+            | R::Peek { .. }
+            | R::QuorumStatus { .. } => self.diagnose(request),
             R::Status => Ok(Answer::now(Response::Status(Box::new(self.status())))),
             R::Ping => Ok(Answer::done(Ticket::NONE)),
         }
@@ -153,7 +161,7 @@ impl Broker {
             .map(|vhost| vhost.read(|topology| topology.queue_len()));
         let log = self.node.log.as_ref();
         let space = log.and_then(|log| log.space().ok());
-        let memory_bytes = memory::total_bytes().unwrap_or(0);
+        let memory_bytes = memory::total_bytes(&self.node).unwrap_or(0);
         let limit = self.node.settings.disk_free_limit;
         Status {
             pid: std::process::id(),

@@ -8,7 +8,9 @@
 
 mod answer;
 mod audit;
+mod diagnostics;
 mod field_cells;
+mod gate;
 mod identities;
 mod listener;
 mod lists;
@@ -20,7 +22,8 @@ pub mod protocol;
 mod tests;
 mod topology;
 
-pub use answer::Broker;
+pub use answer::{Broker, Certificates};
+pub use gate::Gate;
 pub use listener::Listener;
 pub use node::Environment;
 pub use place::connect;

@@ -1,7 +1,7 @@
 //! Requests about the node as a whole: its configuration, limits that are set while it runs, what it counts of logins,
 //! and its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, RwLock};
 
 use node::catalog::Ticket;
 use node::settings::{DiskFreeLimit, Settings};
@@ -9,23 +9,45 @@ use parking_lot::Mutex;
 
 use super::answer::{Answer, Broker};
 use super::protocol::{Cell, Request, Response};
-use crate::config::Config;
+use crate::config::{Config, Log};
 use crate::memory;
 
 /// The configuration that holds, as the command line shows it. Whoever loads it tells it here.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(Arc<Mutex<Vec<(String, String, String)>>>);
+pub struct Environment {
+    rows: Arc<Mutex<Vec<(String, String, String)>>>,
+    log: Arc<OnceLock<Arc<RwLock<Log>>>>,
+}
 
 impl Environment {
     /// From now on this is what holds.
     pub fn set(&self, config: &Config) {
-        *self.0.lock() = config.rows();
+        *self.rows.lock() = config.rows();
+    }
+
+    /// What the log reads its levels from: they may be changed there. Set once.
+    pub fn share_log(&self, log: Arc<RwLock<Log>>) {
+        let _the_first_stays = self.log.set(log);
+    }
+
+    pub(super) fn log(&self) -> Option<&Arc<RwLock<Log>>> {
+        self.log.get()
     }
 }
 
 impl Broker {
     pub(super) fn answer_about_node(&self, request: Request) -> Answer {
         match request {
+            Request::SetMemoryHighWatermark { permille } => {
+                self.node.memory.set_permille(permille);
+                memory::check(&self.node);
+                Answer::done(Ticket::NONE)
+            }
+            Request::SetMemoryHighWatermarkAbsolute { bytes } => {
+                self.node.memory.set_bytes(bytes);
+                memory::check(&self.node);
+                Answer::done(Ticket::NONE)
+            }
             Request::SetDiskFreeLimit { bytes } => self.limit_disk(DiskFreeLimit::Bytes(bytes)),
             Request::SetDiskFreeLimitRelative { permille } => {
                 self.limit_disk(DiskFreeLimit::OfMemory(permille))
@@ -54,12 +76,13 @@ impl Broker {
             ..Settings::clone(&self.node.settings)
         };
         self.node.reload(settings);
-        self.node.check_disk(memory::total_bytes().unwrap_or(0));
+        self.node
+            .check_disk(memory::total_bytes(&self.node).unwrap_or(0));
         Answer::done(Ticket::NONE)
     }
 
     fn environment(&self) -> Vec<Row> {
-        let held = self.environment.0.lock();
+        let held = self.environment.rows.lock();
         let rows = held.iter().map(|(key, value, origin)| {
             vec![
                 ("key", key.as_str().into()),
@@ -114,7 +137,7 @@ fn deprecated_features() -> Vec<Row> {
 }
 
 /// The columns that were asked for; empty where there is none of the name.
-fn rows(columns: &[String], rows: Vec<Row>) -> Answer {
+pub(super) fn rows(columns: &[String], rows: Vec<Row>) -> Answer {
     let pick = |row: Row| {
         let cell = |wanted: &String| {
             let found = row.iter().find(|(name, _)| name == wanted);

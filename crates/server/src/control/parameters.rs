@@ -3,9 +3,10 @@
 use metadata::definitions::Definitions;
 use metadata::identity::Permissions;
 use metadata::parameter::{VHOST_LIMITS, VHOST_LIMITS_NAME};
-use metadata::policy::{Policy, PolicyKind};
+use metadata::policy::{Policy, PolicyKind, Target};
 use node::administration::{Act, Denied};
 use node::catalog::Ticket;
+use node::vhost::Vhost;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,12 @@ pub enum ParameterRequest {
     ListPolicies {
         vhost: String,
         operator: bool,
+    },
+    ListPoliciesThatMatch {
+        vhost: String,
+        /// `queue` or `exchange`.
+        object_type: String,
+        name: String,
     },
     SetParameter {
         vhost: String,
@@ -137,6 +144,49 @@ fn kind(operator: bool) -> PolicyKind {
     }
 }
 
+fn policy_row(vhost: &Vhost, policy: &Policy) -> Vec<Cell> {
+    vec![
+        (*vhost.name).into(),
+        (*policy.name).into(),
+        policy.pattern.as_str().into(),
+        policy.apply_to.name().into(),
+        text(policy.definition.clone()),
+        Cell::Text(policy.priority.to_string()),
+    ]
+}
+
+impl Broker {
+    /// The policies whose pattern fits an object that is there, the one that holds for it first.
+    fn policies_that_match(
+        &self,
+        vhost: &str,
+        object_type: &str,
+        name: &str,
+    ) -> Result<Answer, Failure> {
+        let vhost = self.vhost(vhost)?;
+        let target = match object_type {
+            "exchange" => {
+                let found = vhost.read(|topology| topology.router.exchange(name).is_some());
+                found
+                    .then_some(Target::Exchange)
+                    .ok_or_else(|| Failure::NoSuchExchange(name.to_owned()))?
+            }
+            "queue" => {
+                let found = vhost.find_queue(name);
+                let found = found.map_err(|_| Failure::NoSuchQueue(name.to_owned()))?;
+                found.policy_target()
+            }
+            other => {
+                let text = format!("object type must be queue or exchange, not {other}");
+                return Err(Failure::Invalid(text));
+            }
+        };
+        let policies = vhost.policies(PolicyKind::User);
+        let matching = policies.iter().filter(|p| p.matches(target, name));
+        Ok(rows(matching.map(|p| policy_row(&vhost, p))))
+    }
+}
+
 fn text(value: impl Into<Value>) -> Cell {
     Cell::Text(value.into().to_string())
 }
@@ -167,19 +217,14 @@ impl Broker {
             P::ListPolicies { vhost, operator } => {
                 let vhost = self.vhost(&vhost)?;
                 let policies = vhost.policies(kind(operator));
-                let row = |policy: &std::sync::Arc<Policy>| {
-                    vec![
-                        (*vhost.name).into(),
-                        (*policy.name).into(),
-                        policy.pattern.as_str().into(),
-                        policy.apply_to.name().into(),
-                        text(policy.definition.clone()),
-                        Cell::Text(policy.priority.to_string()),
-                    ]
-                };
                 // Those of the lowest priority first, as in RabbitMQ.
-                Ok(rows(policies.iter().rev().map(row)))
+                Ok(rows(policies.iter().rev().map(|p| policy_row(&vhost, p))))
             }
+            P::ListPoliciesThatMatch {
+                vhost,
+                object_type,
+                name,
+            } => self.policies_that_match(&vhost, &object_type, &name),
             P::ListParameters { vhost } => {
                 self.vhost(&vhost)?;
                 let parameters = node.parameters(Some(&vhost)).into_iter();

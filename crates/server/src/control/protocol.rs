@@ -172,6 +172,33 @@ pub enum Request {
     TrackAuthSources {
         on: bool,
     },
+    /// Until the configuration is reloaded.
+    SetLogLevel {
+        /// None for all that have no level of their own.
+        category: Option<String>,
+        level: String,
+    },
+    /// The files that the log goes to.
+    LogLocation,
+    SuspendListeners,
+    ResumeListeners,
+    Certificates {
+        columns: Vec<String>,
+    },
+    MessageSizeStats {
+        columns: Vec<String>,
+    },
+    /// A message of a queue, by its position, counted from 1.
+    Peek {
+        vhost: String,
+        queue: String,
+        position: u64,
+    },
+    QuorumStatus {
+        vhost: String,
+        queue: String,
+        columns: Vec<String>,
+    },
     /// The broker stops as at SIGTERM.
     Stop,
     CloseUserConnections {

@@ -24,6 +24,18 @@ fn broker(data_dir: &Path) -> std::sync::Arc<Broker> {
         }],
         environment: crate::control::Environment::default(),
         stop: tokio::sync::Notify::new(),
+        gate: Default::default(),
+        certificates: std::sync::Arc::new(|| {
+            vec![management::Certificate {
+                protocol: "amqp",
+                certfile: "/cert.pem".into(),
+                cacertfile: "/ca.pem".into(),
+                expires_at_s: 7,
+                expires_on: "1970-01-01 0:00:07".into(),
+                roots_expire_on: vec!["1970-01-01 0:00:08".into()],
+                roots_expire_at_s: Some(8),
+            }]
+        }),
         changing: Default::default(),
     })
 }
@@ -209,5 +221,167 @@ fn vhosts_and_queues() {
     check(
         r#"{"verb":"close_connection","connection":"<7>","explanation":"x"}"#,
         r#"{"failed":{"no_such_connection":"<7>"}}"#,
+    );
+}
+
+#[test]
+fn the_log_s_level_is_changed_while_it_runs() {
+    use crate::config::{Level, Log, LogFile};
+    let broker = broker(Path::new("/nowhere"));
+    let check = |request: &str, expected: &str| check(&broker, request, expected);
+    let set = |level: &str| format!(r#"{{"verb":"set_log_level","level":"{level}"}}"#);
+    check(
+        &set("debug"),
+        r#"{"failed":{"unable":"the log's levels cannot be changed"}}"#,
+    );
+    let log = std::sync::Arc::new(std::sync::RwLock::new(Log {
+        file: LogFile::Named("a.log".into()),
+        audit: LogFile::Named("/b/audit.log".into()),
+        ..Log::default()
+    }));
+    broker.environment.share_log(std::sync::Arc::clone(&log));
+    check(&set("debug"), r#""done""#);
+    let channel = r#"{"verb":"set_log_level","category":"channel","level":"critical"}"#;
+    check(channel, r#""done""#);
+    let levels = log.read().unwrap().clone();
+    assert_eq!(levels.level_of("node::anything"), Level::Debug);
+    assert_eq!(levels.level_of("protocol::amqp091::publish"), Level::Error);
+    check(
+        &set("loud"),
+        r#"{"failed":{"invalid":"level loud not supported"}}"#,
+    );
+    check(
+        &channel.replace("channel", "weather"),
+        r#"{"failed":{"invalid":"category weather not supported"}}"#,
+    );
+    check(
+        r#"{"verb":"log_location"}"#,
+        r#"{"rows":[[{"text":"/var/log/leveret/a.log"}],[{"text":"/b/audit.log"}]]}"#,
+    );
+}
+
+#[test]
+fn queues_are_looked_into() {
+    let broker = broker(Path::new("/nowhere"));
+    let check = |request: &str, expected: &str| check(&broker, request, expected);
+    let vhost = broker.node.vhost("/").unwrap();
+    for (name, kind) in [("q", "classic"), ("r", "quorum")] {
+        let spec = metadata::topology::QueueSpec {
+            name: name.into(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: [("x-queue-type".to_owned(), kind.into())]
+                .into_iter()
+                .collect(),
+        };
+        vhost
+            .declare_queue(0, spec, node::connections::ConnectionId(0))
+            .map(drop)
+            .unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    }
+    let properties = wire::amqp091::properties::Properties::validate(&[0x80, 0, 1, b't']).unwrap();
+    let message =
+        broker::message::Message::new("", "q", &properties, None, b"body", &mut Vec::new());
+    vhost.publish(0, &message).unwrap();
+    let peek = |queue: &str, position: u64| {
+        format!(r#"{{"verb":"peek","vhost":"/","queue":"{queue}","position":{position}}}"#)
+    };
+    let fields = [
+        ("content_type", r#"{"text":"t"}"#),
+        ("routing_keys", r#"{"text":"q"}"#),
+        ("exchange", r#"{"text":""}"#),
+        ("payload (max 64 bytes)", r#"{"text":"body"}"#),
+        ("header.x-delivery-count", r#"{"integer":0}"#),
+    ];
+    let fields = fields.map(|(key, value)| format!(r#"[{{"text":"{key}"}},{value}]"#));
+    check(
+        &peek("q", 1),
+        &format!(r#"{{"rows":[{}]}}"#, fields.join(",")),
+    );
+    check(
+        &peek("q", 2),
+        r#"{"failed":{"invalid":"there is no message at position 2"}}"#,
+    );
+    check(
+        &peek("q", 0),
+        r#"{"failed":{"invalid":"Position must be at least 1"}}"#,
+    );
+    check(&peek("x", 1), r#"{"failed":{"no_such_queue":"x"}}"#);
+    let sizes = r#"{"verb":"message_size_stats","columns":["Message Size","Count","Percentage"]}"#;
+    let row = |(at, size): (usize, &str)| {
+        let (count, percent) = if at == 0 { (1, "100.00") } else { (0, "0.00") };
+        format!(r#"[{{"text":"{size}"}},{{"integer":{count}}},{{"text":"{percent}"}}]"#)
+    };
+    let rows = [
+        "below 100B",
+        "between 100B and 1KB",
+        "between 1KB and 10KB",
+        "between 10KB and 100KB",
+        "between 100KB and 1MB",
+        "between 1MB and 10MB",
+        "between 10MB and 50MB",
+        "between 50MB and 100MB",
+        "above 100MB",
+    ];
+    let rows: Vec<String> = rows.into_iter().enumerate().map(row).collect();
+    check(sizes, &format!(r#"{{"rows":[{}]}}"#, rows.join(",")));
+    let status = |queue: &str| {
+        format!(
+            r#"{{"verb":"quorum_status","vhost":"/","queue":"{queue}","columns":["Node Name","Raft State","Term"]}}"#
+        )
+    };
+    check(
+        &status("r"),
+        r#"{"rows":[[{"text":"leveret@localhost"},{"text":"leader"},"missing"]]}"#,
+    );
+    check(
+        &status("q"),
+        r#"{"failed":{"invalid":"Cannot get quorum status of a classic queue"}}"#,
+    );
+    check(
+        r#"{"verb":"certificates","columns":["port","certfile","certfile_expires_at","cacertfile_expires_on"]}"#,
+        r#"{"rows":[[{"integer":5672},{"text":"/cert.pem"},{"integer":7},{"list":[{"text":"1970-01-01 0:00:08"}]}]]}"#,
+    );
+}
+
+#[test]
+fn policies_that_match_are_those_of_the_object_s_kind() {
+    let broker = broker(Path::new("/nowhere"));
+    let check = |request: &str, expected: &str| check(&broker, request, expected);
+    for (name, pattern, apply_to, priority) in [
+        ("low", "^amq", "all", 0),
+        ("high", "topic", "exchanges", 9),
+        ("queues", ".*", "queues", 5),
+        ("other", "^x", "all", 5),
+    ] {
+        let set = format!(
+            r#"{{"verb":"parameter","set":"set_policy","vhost":"/","operator":false,"name":"{name}","pattern":"{pattern}","definition":"{{\"alternate-exchange\":\"a\"}}","priority":{priority},"apply_to":"{apply_to}"}}"#
+        );
+        let set = match apply_to {
+            "queues" => set.replace("alternate-exchange\\\":\\\"a\\\"", "max-length\\\":5"),
+            _ => set,
+        };
+        check(&set, r#""done""#);
+    }
+    let ask = |object_type: &str, name: &str| {
+        format!(
+            r#"{{"verb":"parameter","set":"list_policies_that_match","vhost":"/","object_type":"{object_type}","name":"{name}"}}"#
+        )
+    };
+    let answered = broker.answer(serde_json::from_str(&ask("exchange", "amq.topic")).unwrap());
+    let Ok(Response::Rows(rows)) = answered.map(|answer| answer.response) else {
+        panic!("rows")
+    };
+    let names: Vec<_> = rows.iter().map(|row| row[1].clone()).collect();
+    assert_eq!(names, ["high".into(), "low".into()]);
+    check(&ask("queue", "q"), r#"{"failed":{"no_such_queue":"q"}}"#);
+    check(
+        &ask("exchange", "e"),
+        r#"{"failed":{"no_such_exchange":"e"}}"#,
+    );
+    check(
+        &ask("user", "e"),
+        r#"{"failed":{"invalid":"object type must be queue or exchange, not user"}}"#,
     );
 }

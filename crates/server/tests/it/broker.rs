@@ -37,7 +37,7 @@ pub(crate) struct Broker {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     before: isize,
-    _data_dir: tempfile::TempDir,
+    data_dir: tempfile::TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -110,7 +110,7 @@ impl Broker {
             stop: Some(stop),
             thread: Some(thread),
             before: 0,
-            _data_dir: data_dir,
+            data_dir,
             _alone: alone,
         }
     }
@@ -158,6 +158,11 @@ impl Broker {
             closed.as_ref().map(Event::name),
             Some("connection.close-ok")
         );
+    }
+
+    /// Where its data is.
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.data_dir.path()
     }
 
     /// Tells it to stop, and does not wait for that.

@@ -4,6 +4,7 @@
 //! [`broker`] starts one in this process, [`memory`] counts what it holds, [`pki`] makes certificates, [`service`]
 //! answers HTTP and asks over it, [`tunnel`] speaks TLS for clients that do not.
 
+mod alarms;
 mod auth;
 mod auth_http;
 mod broker;
@@ -23,5 +24,6 @@ mod recorded;
 mod service;
 mod spans;
 mod stopping;
+mod suspended;
 mod tls;
 mod tunnel;

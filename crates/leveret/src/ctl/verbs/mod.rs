@@ -4,6 +4,8 @@ pub(crate) mod definitions;
 mod diagnostics;
 mod identities;
 mod lists;
+pub(super) mod log;
+mod messages;
 mod node;
 mod one_node;
 mod policies;
@@ -78,6 +80,9 @@ pub(super) enum Act {
         once: &'static [&'static str],
         per_vhost: &'static [&'static str],
     },
+    /// By the broker, which names its log files; then the file is read here, from its end on, and what comes is
+    /// printed for so many seconds, or until somebody ends it.
+    Follow(fn(&Line) -> Option<u64>),
     /// Right here; the result is text to print.
     Local(fn(&Line) -> Result<String, Refusal>),
 }
@@ -156,6 +161,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
         .chain(diagnostics::VERBS)
         .chain(node::VERBS)
         .chain(one_node::VERBS)
+        .chain(log::VERBS)
+        .chain(messages::VERBS)
 }
 
 /// A verb by name.

@@ -16,15 +16,9 @@ const LEVELS: [&str; 9] = [
     "none",
 ];
 
-/// Finer steps than ours go with the next that is not finer.
 fn level(given: &Given<'_>) -> Result<Level, String> {
-    Ok(match given.one_of(&LEVELS)? {
-        "debug" => Level::Debug,
-        "info" | "notice" => Level::Info,
-        "warning" => Level::Warning,
-        "none" => Level::None,
-        _ => Level::Error,
-    })
+    let name = given.one_of(&LEVELS)?;
+    Ok(Level::named(name).expect("the names are the same"))
 }
 
 fn json(given: &Given<'_>) -> Result<bool, String> {

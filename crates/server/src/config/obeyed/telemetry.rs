@@ -27,6 +27,12 @@ fn endpoint(options: &mut OtlpOptions, given: &Given<'_>) -> Outcome {
     if uri.host().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(wrong());
     }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err("a login belongs into opentelemetry.headers.authorization".into());
+    }
     let url = given.value.trim_end_matches('/');
     options.endpoint = Some(match uri.path() {
         "" | "/" => format!("{url}{TRACES_PATH}"),
