@@ -35,12 +35,19 @@ pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
     http: SocketAddr,
+    tls: Option<SocketAddr>,
 }
 
 impl Broker {
     /// Starts a broker with a fresh data folder inside `folder` and its output in the file `log`,
-    /// and waits until it accepts connections.
-    pub(crate) fn start(folder: &Path, log: &Path, port: Port) -> Result<Broker> {
+    /// and waits until it accepts connections. With the folder `tls`, which has `ca.pem`, `server.pem` and
+    /// `server-key.pem`, AMQP is served over TLS as well, to clients that show a certificate.
+    pub(crate) fn start(
+        folder: &Path,
+        log: &Path,
+        port: Port,
+        tls: Option<&Path>,
+    ) -> Result<Broker> {
         let program = target_directory()?.join("debug/leveret");
         let http = address(Port::Free)?;
         let address = address(port)?;
@@ -54,6 +61,10 @@ impl Broker {
         command.arg("--amqp").arg(address.to_string());
         command.arg("--http").arg(http.to_string());
         command.args(["--metrics", "none"]);
+        let tls = match tls {
+            Some(files) => Some(serve_over_tls(&mut command, files)?),
+            None => None,
+        };
         let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
         if TcpListener::bind(ipv6).is_ok() {
             // Some clients try IPv6 too.
@@ -68,6 +79,7 @@ impl Broker {
             child,
             address,
             http,
+            tls,
         };
         broker.wait_until_it_accepts()?;
         Ok(broker)
@@ -80,6 +92,11 @@ impl Broker {
     /// The port of the management API.
     pub(crate) fn http_port(&self) -> u16 {
         self.http.port()
+    }
+
+    /// The port of AMQP over TLS.
+    pub(crate) fn tls_port(&self) -> Option<u16> {
+        self.tls.map(|address| address.port())
     }
 
     /// Stops it as an operator would. An error when it does not stop in time, or not with exit code
@@ -117,6 +134,22 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn serve_over_tls(command: &mut Command, files: &Path) -> Result<SocketAddr> {
+    let address = address(Port::Free)?;
+    command.args(["--set", &format!("listeners.ssl.1={address}")]);
+    for (key, file) in [
+        ("cacertfile", "ca.pem"),
+        ("certfile", "server.pem"),
+        ("keyfile", "server-key.pem"),
+    ] {
+        let file = files.join(file);
+        command.args(["--set", &format!("ssl_options.{key}={}", file.display())]);
+    }
+    command.args(["--set", "ssl_options.verify=verify_peer"]);
+    command.args(["--set", "ssl_options.fail_if_no_peer_cert=true"]);
+    Ok(address)
 }
 
 fn address(port: Port) -> Result<SocketAddr> {

@@ -9,8 +9,8 @@
 //!   skipped`.
 //!
 //! Both get `WORK_DIR`, a scratch folder outside the sources; `run` also gets `LEVERET_AMQP_URL`,
-//! `LEVERET_AMQP_PORT` and `LEVERET_HTTP_PORT`. Each group has a fresh broker. Deliberately absent: anything about one
-//! language.
+//! `LEVERET_AMQP_PORT` and `LEVERET_HTTP_PORT`; where `setup` left certificates in `target/tls`,
+//! `LEVERET_AMQPS_PORT`, too. Each group has a fresh broker. Deliberately absent: anything about one language.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -155,7 +155,9 @@ impl Group {
             return Ok(Tally::SKIPPED);
         }
         let broker_log = work.join("leveret.log");
-        let broker = Broker::start(&work, &broker_log, self.port())
+        let tls = self.folder.join("target/tls");
+        let tls = tls.is_dir().then_some(tls.as_path());
+        let broker = Broker::start(&work, &broker_log, self.port(), tls)
             .inspect_err(|_| show_end(&broker_log))?;
         let tally = self.run_against(&broker, &work);
         let stopped = broker.stop();
@@ -193,6 +195,9 @@ impl Group {
             .env("LEVERET_AMQP_URL", url)
             .env("LEVERET_HTTP_PORT", broker.http_port().to_string())
             .env("LEVERET_AMQP_PORT", broker.port().to_string());
+        if let Some(port) = broker.tls_port() {
+            command.env("LEVERET_AMQPS_PORT", port.to_string());
+        }
         let status = logged(&mut command, &log, Duration::from_secs(RUN_SECONDS_MAX))?;
         let succeeded = status.is_some_and(|status| status.success());
         let counted = Tally::parse(&last_line(&log));
