@@ -1465,6 +1465,33 @@ fn a_reload_changes_what_may_change() {
     assert!(before.reload(&sources).is_err());
 }
 
+/// RabbitMQ's old keys of the management listener are read anew, too.
+#[test]
+fn a_reload_finds_other_certificates_under_old_and_new_keys() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = dir.path().join("rabbitmq.conf");
+    let write = |name: &str| {
+        let text = format!(
+            "management.listener.port = 15671\nmanagement.listener.ssl = true\n\
+             management.listener.ssl_opts.certfile = /{name}\nmanagement.listener.ssl_opts.keyfile = /k\n\
+             prometheus.ssl.certfile = /{name}\nprometheus.ssl.keyfile = /k\n"
+        );
+        std::fs::write(&file, text).expect("there is room");
+    };
+    let sources = Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    };
+    write("old.pem");
+    let config = Config::load(&sources).expect("it is right");
+    write("new.pem");
+    let reload = config.reload(&sources).expect("it is right");
+    let new = Some(PathBuf::from("/new.pem"));
+    assert_eq!(reload.config.management.tls.certfile, new);
+    assert_eq!(reload.config.prometheus.tls.certfile, new);
+    assert_eq!(reload.needs_restart, [""; 0]);
+}
+
 #[test]
 fn configuration_document_is_the_table() {
     let path = concat!(

@@ -34,6 +34,8 @@ pub(crate) struct Broker {
     pub(crate) management: (Option<SocketAddr>, Option<SocketAddr>),
     /// The metrics, over TLS.
     pub(crate) metrics: Option<SocketAddr>,
+    /// TLS of the management API and of the metrics.
+    pub(crate) http_tls: [Option<Arc<Tls>>; 2],
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     before: isize,
@@ -91,14 +93,17 @@ impl Broker {
                 let first = |addresses: &[SocketAddr]| addresses.first().copied();
                 let management = (first(&management.plain), first(&management.over_tls));
                 let metrics = first(&server.metrics().over_tls);
-                let tls = (tls_address, server.tls().cloned(), management, metrics);
+                let http_tls = [server.management(), server.metrics()];
+                let http_tls = http_tls.map(|served| served.tls.clone());
+                let tls = server.tls().cloned();
+                let tls = (tls_address, tls, management, metrics, http_tls);
                 let told = started.send((address, Arc::clone(server.node()), tls));
                 told.expect("the test waits for it");
                 let stopped = async { drop(stopped.await) };
                 server.run(stopped).await;
             });
         });
-        let (address, node, (tls_address, tls, management, metrics)) =
+        let (address, node, (tls_address, tls, management, metrics, http_tls)) =
             start.recv().expect("it started");
         Broker {
             address,
@@ -107,6 +112,7 @@ impl Broker {
             tls,
             management,
             metrics,
+            http_tls,
             stop: Some(stop),
             thread: Some(thread),
             before: 0,

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 
 use node::settings::Settings;
 use server::fetch::Client;
-use server::tls::TlsOptions;
+use server::tls::{Tls, TlsOptions};
 use server::{HttpAddresses, Listeners};
 
 use crate::broker::{Broker, PATIENCE, wait_until};
-use crate::pki::{Authority, Files, params};
+use crate::pki::{Authority, Files, Pair, expired, params};
 use crate::service::{GUEST, get, request};
 use crate::tunnel::{config, handshake, tunnel};
 
@@ -174,6 +174,55 @@ fn certificates_are_exchanged_without_dropping_a_connection() {
     files.write("cert.pem", "no certificate");
     assert_eq!(served(), Ok(second.certificate.der().to_vec()));
     ask();
+}
+
+/// The same of both, and of a reload that names other files.
+#[test]
+fn broken_certificates_are_refused_and_the_old_ones_stay() {
+    let authority = Authority::new("root");
+    let first = authority.sign(params("localhost"));
+    let files = Files::new(&first, &authority);
+    let listeners = Listeners {
+        management: over_tls(files.options()),
+        metrics: over_tls(files.options()),
+        ..Listeners::default()
+    };
+    let broker = Broker::start_with(Settings::default(), listeners);
+    let addresses = [broker.management.1, broker.metrics].map(|a| a.expect("it is served"));
+    let served =
+        || addresses.map(|address| handshake(address, config(&authority, &[], &[]), "localhost"));
+    let shows = |pair: &Pair| {
+        let shown = Ok(pair.certificate.der().to_vec());
+        assert_eq!(served(), [shown.clone(), shown]);
+    };
+    let each = |looks: &dyn Fn(&Tls) -> bool| {
+        let looked = broker.http_tls.iter();
+        let looked = looked.map(|tls| looks(tls.as_ref().expect("TLS is served")));
+        looked.collect::<Vec<bool>>()
+    };
+    shows(&first);
+    files.put(&authority.sign(expired("localhost")));
+    assert_eq!(each(&|tls| tls.check_files()), [false, false]);
+    shows(&first);
+    files.write("cert.pem", "no certificate");
+    assert_eq!(each(&|tls| tls.check_files()), [false, false]);
+    shows(&first);
+    // A reload (SIGHUP) that names files which are not there changes nothing either.
+    each(&|tls| {
+        tls.reload(TlsOptions {
+            certfile: Some(files.path("nope.pem")),
+            ..files.options()
+        });
+        true
+    });
+    shows(&first);
+    let second = authority.sign(params("localhost"));
+    let others = Files::new(&second, &authority);
+    each(&|tls| {
+        tls.reload(others.options());
+        true
+    });
+    shows(&second);
 }
 
 #[test]
