@@ -35,6 +35,7 @@ pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
     http: SocketAddr,
+    metrics: SocketAddr,
     tls: Option<SocketAddr>,
 }
 
@@ -50,6 +51,7 @@ impl Broker {
     ) -> Result<Broker> {
         let program = target_directory()?.join("debug/leveret");
         let http = address(Port::Free)?;
+        let metrics = address(Port::Free)?;
         let address = address(port)?;
         let data = folder.join("data");
         if data.exists() {
@@ -60,7 +62,7 @@ impl Broker {
         command.arg("serve").arg("--data-dir").arg(&data);
         command.arg("--amqp").arg(address.to_string());
         command.arg("--http").arg(http.to_string());
-        command.args(["--metrics", "none"]);
+        command.arg("--metrics").arg(metrics.to_string());
         let tls = match tls {
             Some(files) => Some(serve_over_tls(&mut command, files)?),
             None => None,
@@ -79,6 +81,7 @@ impl Broker {
             child,
             address,
             http,
+            metrics,
             tls,
         };
         broker.wait_until_it_accepts()?;
@@ -92,6 +95,11 @@ impl Broker {
     /// The port of the management API.
     pub(crate) fn http_port(&self) -> u16 {
         self.http.port()
+    }
+
+    /// The port of the metrics.
+    pub(crate) fn metrics_port(&self) -> u16 {
+        self.metrics.port()
     }
 
     /// The port of AMQP over TLS.

@@ -194,6 +194,7 @@ impl Group {
         command
             .env("LEVERET_AMQP_URL", url)
             .env("LEVERET_HTTP_PORT", broker.http_port().to_string())
+            .env("LEVERET_METRICS_PORT", broker.metrics_port().to_string())
             .env("LEVERET_AMQP_PORT", broker.port().to_string());
         if let Some(port) = broker.tls_port() {
             command.env("LEVERET_AMQPS_PORT", port.to_string());
