@@ -1,5 +1,5 @@
-//! Authorities beside the node's own users: OAuth 2 tokens, an HTTP service, a cache before either, one after the
-//! other in the order of `auth_backends`.
+//! Authorities beside the node's own users: OAuth 2 tokens, an HTTP service, a directory, a cache before any of them,
+//! one after the other in the order of `auth_backends`.
 //!
 //! A login is decided here, over the network if need be, while the worker serves other clients. One backend says who
 //! somebody is, and the same or another what they may do: the node's own permissions, a token at hand, or a service
@@ -7,6 +7,7 @@
 
 mod cache;
 mod http;
+mod ldap;
 pub(crate) mod oauth2;
 
 use std::sync::{Arc, Weak};
@@ -19,6 +20,8 @@ use node::node::Node;
 
 use cache::Cache;
 pub use http::HttpOptions;
+pub use ldap::{BindAs, LdapOptions, Named};
+pub(crate) use ldap::{check_query, check_tags};
 pub use oauth2::{OAuth2Options, Provider, Said};
 
 /// An authority.
@@ -30,6 +33,8 @@ pub enum Backend {
     OAuth2,
     /// A service that is asked over HTTP.
     Http,
+    /// A directory.
+    Ldap,
     /// What [`CacheOptions`] name, remembered for a while.
     Cache,
 }
@@ -77,6 +82,8 @@ pub struct AuthOptions {
     pub oauth2: OAuth2Options,
     /// Of `http`.
     pub http: HttpOptions,
+    /// Of `ldap`.
+    pub ldap: LdapOptions,
     /// Of `cache`.
     pub cache: CacheOptions,
 }
@@ -94,6 +101,7 @@ pub(crate) struct Authorities {
     loopback_users: Vec<String>,
     oauth2: Option<oauth2::OAuth2>,
     http: Option<Arc<http::Http>>,
+    ldap: Option<Arc<ldap::LdapBackend>>,
     cache: Arc<Cache>,
 }
 
@@ -129,6 +137,9 @@ impl Authorities {
                 .transpose()?,
             http: uses(Backend::Http)
                 .then(|| http::Http::new(&options.http).map(Arc::new))
+                .transpose()?,
+            ldap: uses(Backend::Ldap)
+                .then(|| ldap::LdapBackend::new(&options.ldap).map(Arc::new))
                 .transpose()?,
             cache: Arc::new(Cache::new(options.cache)),
         };
@@ -222,11 +233,40 @@ impl Authorities {
                 let tags = asked.map_err(|why| refused(request, &why))?;
                 Ok(http_user(http, &request.user, tags))
             }
+            Backend::Ldap => {
+                self.find_in_directory(&request.user, Vec::new(), request)
+                    .await
+            }
         }
     }
 
+    /// Asks the directory, which adds its tags to those that somebody has already.
+    async fn find_in_directory(
+        &self,
+        name: &str,
+        mut tags: Vec<String>,
+        request: &LoginRequest,
+    ) -> LoginOutcome {
+        let missing = || refused(request, "LDAP is not configured");
+        let ldap = self.ldap.as_ref().ok_or_else(missing)?;
+        let found = ldap.log_in(request).await;
+        let found = found.map_err(|why| refused(request, &why))?;
+        tags.extend(found.tags);
+        let asked = ldap::LdapUser {
+            ldap: Arc::clone(ldap),
+            name: name.to_owned(),
+            dn: found.dn,
+            password: request.password.clone(),
+        };
+        let user = stranger(name, tags);
+        Ok(AuthenticatedUser::authorized_elsewhere(
+            user,
+            Arc::new(asked),
+        ))
+    }
+
     /// The same somebody with the rights that another backend gives, which must know them, too. As in RabbitMQ, only
-    /// the node itself adds tags then.
+    /// the node itself and a directory add tags then.
     async fn authorize(
         &self,
         backend: Backend,
@@ -254,6 +294,7 @@ impl Authorities {
                 asked.map_err(|why| refused(&request, &why))?;
                 Ok(http_user(http, name, tags))
             }
+            Backend::Ldap => self.find_in_directory(name, tags, &request).await,
             Backend::Cache => {
                 let cached = self.cache.options.link.authz;
                 let user = Box::pin(self.authorize(cached, user, &request)).await?;

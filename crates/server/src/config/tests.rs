@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::auth::BindAs;
 
 fn read(text: &str) -> Config {
     Config::parse("f", text).unwrap_or_else(|errors| panic!("{text}: {errors}"))
@@ -432,6 +433,153 @@ const OBEYED: &[Row] = &[
             format!("{} {}", tls.tls12, tls.tls13)
         },
         "true false",
+    ),
+    (
+        "auth_backends.1 = ldap\nauth_backends.2.authn = rabbit_auth_backend_ldap",
+        |c| {
+            let links = c.auth().links;
+            format!(
+                "{:?} {:?} {:?}",
+                links[0].authn, links[0].authz, links[1].authn
+            )
+        },
+        "Ldap Ldap Ldap",
+    ),
+    (
+        "auth_ldap.servers.1 = a\nauth_ldap.servers.2 = b",
+        |c| c.auth().ldap.servers.join(" "),
+        "a b",
+    ),
+    (
+        "auth_ldap.port = 636",
+        |c| c.auth().ldap.port.to_string(),
+        "636",
+    ),
+    (
+        "auth_ldap.connection_pool_size = 7",
+        |c| c.auth().ldap.pool_size.to_string(),
+        "7",
+    ),
+    (
+        "auth_ldap.timeout = 7",
+        |c| format!("{:?}", c.auth().ldap.timeout),
+        "7ms",
+    ),
+    (
+        "auth_ldap.timeout = infinity",
+        |c| format!("{:?}", c.auth().ldap.timeout),
+        "60s",
+    ),
+    (
+        "auth_ldap.idle_timeout = 0",
+        |c| format!("{:?}", c.auth().ldap.idle_timeout),
+        "Some(0ns)",
+    ),
+    (
+        "auth_ldap.idle_timeout = infinity",
+        |c| format!("{:?}", c.auth().ldap.idle_timeout),
+        "None",
+    ),
+    (
+        "auth_ldap.log = network",
+        |c| c.auth().ldap.log.to_string(),
+        "true",
+    ),
+    (
+        "auth_ldap.user_dn_pattern = cn=${username}",
+        |c| c.auth().ldap.user_dn_pattern,
+        "cn=${username}",
+    ),
+    (
+        "auth_ldap.user_bind_pattern = ${ad_user}",
+        |c| format!("{:?}", c.auth().ldap.user_bind_pattern),
+        "Some(\"${ad_user}\")",
+    ),
+    (
+        "auth_ldap.dn_lookup_attribute = mail\nauth_ldap.dn_lookup_base = dc=x",
+        |c| {
+            let ldap = c.auth().ldap;
+            format!("{:?} {:?}", ldap.dn_lookup_attribute, ldap.dn_lookup_base)
+        },
+        "Some(\"mail\") Some(\"dc=x\")",
+    ),
+    (
+        "auth_ldap.dn_lookup_attribute = none\nauth_ldap.dn_lookup_base = none",
+        |c| {
+            let ldap = c.auth().ldap;
+            format!("{:?} {:?}", ldap.dn_lookup_attribute, ldap.dn_lookup_base)
+        },
+        "None None",
+    ),
+    (
+        "auth_ldap.dn_lookup_bind = anon",
+        |c| format!("{:?}", c.auth().ldap.dn_lookup_bind),
+        "Anonymous",
+    ),
+    (
+        "auth_ldap.dn_lookup_bind.user_dn = cn=a\nauth_ldap.dn_lookup_bind.password = s",
+        |c| match c.auth().ldap.dn_lookup_bind {
+            BindAs::Named(named) => format!("{named:?} {}", named.password),
+            other => format!("{other:?}"),
+        },
+        "Named(cn=a) s",
+    ),
+    (
+        "auth_ldap.other_bind = as_user",
+        |c| format!("{:?}", c.auth().ldap.other_bind),
+        "User",
+    ),
+    (
+        "auth_ldap.other_bind.password = s\nauth_ldap.other_bind.user_dn = cn=a",
+        |c| match c.auth().ldap.other_bind {
+            BindAs::Named(named) => format!("{named:?} {}", named.password),
+            other => format!("{other:?}"),
+        },
+        "Named(cn=a) s",
+    ),
+    (
+        "auth_ldap.group_lookup_base = ou=g",
+        |c| format!("{:?}", c.auth().ldap.group_lookup_base),
+        "Some(\"ou=g\")",
+    ),
+    (
+        "auth_ldap.use_ssl = true",
+        |c| c.auth().ldap.use_ssl.to_string(),
+        "true",
+    ),
+    (
+        "auth_ldap.use_starttls = true",
+        |c| c.auth().ldap.use_starttls.to_string(),
+        "true",
+    ),
+    (
+        "auth_ldap.queries.tags = [{management, {constant, true}}]",
+        |c| c.auth().ldap.tags,
+        "[{management, {constant, true}}]",
+    ),
+    (
+        "auth_ldap.queries.vhost_access = {in_group, \"cn=${vhost}\"}",
+        |c| c.auth().ldap.vhost_access,
+        "{in_group, \"cn=${vhost}\"}",
+    ),
+    (
+        "auth_ldap.queries.resource_access = {match, \"${name}\", \"^a\"}",
+        |c| c.auth().ldap.resource_access,
+        "{match, \"${name}\", \"^a\"}",
+    ),
+    (
+        "auth_ldap.queries.topic_access = {constant, false}.",
+        |c| c.auth().ldap.topic_access,
+        "{constant, false}.",
+    ),
+    (
+        "auth_ldap.ssl_options.cacertfile = /a\nauth_ldap.ssl_options.certfile = /b\n\
+         auth_ldap.ssl_options.keyfile = /c\nauth_ldap.ssl_options.verify = verify_none\n\
+         auth_ldap.ssl_options.sni = other\nauth_ldap.ssl_options.hostname_verification = wildcard\n\
+         auth_ldap.ssl_options.versions.1 = tlsv1.3",
+        |c| format!("{:?}", c.auth().ldap.tls),
+        "ClientTlsOptions { cacertfile: Some(\"/a\"), certfile: Some(\"/b\"), keyfile: Some(\"/c\"), \
+         verify_peer: false, tls12: false, tls13: true, versions_named: true, server_name: Some(\"other\") }",
     ),
     (
         "auth_oauth2.resource_server_id = r",
@@ -1508,4 +1656,69 @@ fn configuration_document_is_the_table() {
         "docs/user/configuration.md is not what the table says: \
          LEVERET_WRITE_DOCS=1 cargo nextest run -p server configuration_document"
     );
+}
+
+#[test]
+fn wrong_lines_about_logins_are_named() {
+    for (text, expected) in [
+        (
+            "auth_backends.1 = ldaps",
+            "rabbitmq.conf:1: auth_backends.1 = ldaps: expected one of internal, oauth2, http, ldap, cache",
+        ),
+        (
+            "auth_http.http_method = put",
+            "rabbitmq.conf:1: auth_http.http_method = put: expected one of get, post",
+        ),
+        (
+            "auth_http.connection_timeout = 0",
+            "rabbitmq.conf:1: auth_http.connection_timeout = 0: expected a whole number from 1 to 3600000",
+        ),
+        (
+            "auth_http.authorization_failure_disclosure = perhaps",
+            "rabbitmq.conf:1: auth_http.authorization_failure_disclosure = perhaps: expected true or false",
+        ),
+        (
+            "auth_http.ssl_options.verify = verify",
+            "rabbitmq.conf:1: auth_http.ssl_options.verify = verify: expected one of verify_peer, verify_none",
+        ),
+        (
+            "auth_ldap.port = 0",
+            "rabbitmq.conf:1: auth_ldap.port = 0: expected a whole number from 1 to 65535",
+        ),
+        (
+            "auth_ldap.connection_pool_size = 0",
+            "rabbitmq.conf:1: auth_ldap.connection_pool_size = 0: expected a whole number from 1 to 10000",
+        ),
+        (
+            "auth_ldap.timeout = 0",
+            "rabbitmq.conf:1: auth_ldap.timeout = 0: expected a whole number from 1 to 86400000, or infinity",
+        ),
+        (
+            "auth_ldap.idle_timeout = long",
+            "rabbitmq.conf:1: auth_ldap.idle_timeout = long: expected a whole number or infinity",
+        ),
+        (
+            "auth_ldap.log = loud",
+            "rabbitmq.conf:1: auth_ldap.log = loud: expected one of true, false, network, network_unsafe",
+        ),
+        (
+            "auth_ldap.other_bind = root",
+            "rabbitmq.conf:1: auth_ldap.other_bind = root: expected one of as_user, anon",
+        ),
+        (
+            "auth_ldap.queries.tags = {constant, true}",
+            "rabbitmq.conf:1: auth_ldap.queries.tags = {constant, true}: expected a list of tags and queries: \
+             [{administrator, {constant, false}}]",
+        ),
+        (
+            "auth_ldap.queries.vhost_access = {exist, \"a\"}",
+            "rabbitmq.conf:1: auth_ldap.queries.vhost_access = {exist, \"a\"}: there is no query exist",
+        ),
+        (
+            "auth_ldap.queries.topic_access = {constant, true",
+            "rabbitmq.conf:1: auth_ldap.queries.topic_access = {constant, true: expected , or } at character 16",
+        ),
+    ] {
+        assert_eq!(errors(text), expected, "{text}");
+    }
 }

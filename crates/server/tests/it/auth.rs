@@ -495,6 +495,22 @@ fn chains_that_make_no_sense_are_refused() {
             "auth_backends: auth_http: none of the TLS versions that are named is spoken",
         ),
         (
+            "auth_backends.1 = ldap",
+            "auth_backends: ldap needs auth_ldap.servers",
+        ),
+        (
+            "auth_backends.1 = ldap\nauth_ldap.servers.1 = h\nauth_ldap.dn_lookup_attribute = mail",
+            "auth_backends: auth_ldap.dn_lookup_attribute needs auth_ldap.dn_lookup_base",
+        ),
+        (
+            "auth_backends.1 = ldap\nauth_ldap.servers.1 = h\nauth_ldap.other_bind.user_dn = cn=a",
+            "auth_backends: auth_ldap.other_bind needs both user_dn and password",
+        ),
+        (
+            "auth_backends.1 = ldap\nauth_ldap.servers.1 = h\nauth_ldap.use_ssl = true\nauth_ldap.use_starttls = true",
+            "auth_backends: auth_ldap.use_ssl and auth_ldap.use_starttls exclude each other",
+        ),
+        (
             "auth_backends.1 = oauth2",
             "auth_backends: oauth2 needs auth_oauth2.resource_server_id",
         ),

@@ -7,8 +7,10 @@
 mod alarms;
 mod auth;
 mod auth_http;
+mod auth_ldap;
 mod broker;
 mod crowd;
+mod directory;
 mod events;
 mod fields;
 mod flood;

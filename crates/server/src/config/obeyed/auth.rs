@@ -13,8 +13,8 @@ fn backend(given: &Given<'_>) -> Result<Backend, String> {
         "oauth" | "oauth2" | "uaa" | "rabbit_auth_backend_oauth2" => Ok(Backend::OAuth2),
         "http" | "rabbit_auth_backend_http" => Ok(Backend::Http),
         "cache" | "rabbit_auth_backend_cache" => Ok(Backend::Cache),
-        "ldap" | "rabbit_auth_backend_ldap" => Err("LDAP is not built into this version".into()),
-        _ => Err("expected one of internal, oauth2, http, cache".into()),
+        "ldap" | "rabbit_auth_backend_ldap" => Ok(Backend::Ldap),
+        _ => Err("expected one of internal, oauth2, http, ldap, cache".into()),
     }
 }
 
@@ -237,7 +237,7 @@ pub(super) static KEYS: &[Key] = &[
         "auth_backends.$n",
         Restart,
         "",
-        "who is asked, in the order of the numbers, until somebody agrees: `internal`, `oauth2`, `http`, `cache`; unless set, \
+        "who is asked, in the order of the numbers, until somebody agrees: `internal`, `oauth2`, `http`, `ldap`, `cache`; unless set, \
          `internal` alone",
         |config, given| {
             let backend = backend(given)?;
@@ -252,7 +252,7 @@ pub(super) static KEYS: &[Key] = &[
         "auth_backends.$n.authn",
         Restart,
         "",
-        "who says who somebody is: `internal`, `oauth2`, `http`, `cache`",
+        "who says who somebody is: `internal`, `oauth2`, `http`, `ldap`, `cache`",
         |config, given| {
             link(config, given).authn = backend(given)?;
             Ok(())

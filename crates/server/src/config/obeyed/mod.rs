@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod auth_http;
+mod auth_ldap;
 mod definitions;
 mod http;
 mod identities;
@@ -84,6 +85,11 @@ pub(super) static TABLES: &[(&str, &str, &[Key])] = &[
         "Logins and permissions over HTTP",
         "A service that says who somebody is and what they may do, asked as RabbitMQ's rabbitmq_auth_backend_http does.",
         auth_http::KEYS,
+    ),
+    (
+        "Logins and permissions in a directory",
+        "LDAP, in the keys and the query language of RabbitMQ's rabbitmq_auth_backend_ldap: see [logins.md](logins.md).",
+        auth_ldap::KEYS,
     ),
     (
         "OAuth 2",
