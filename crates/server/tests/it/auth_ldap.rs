@@ -62,10 +62,18 @@ fn directory() -> Directory {
     directory
 }
 
+/// The test's own directory, or the real one that `interop/slapd/run` has filled alike.
+fn port(directory: &Directory) -> u16 {
+    match std::env::var("LEVERET_SLAPD_PORT") {
+        Ok(port) => port.parse().expect("a port"),
+        Err(_) => directory.port(),
+    }
+}
+
 fn options(directory: &Directory) -> LdapOptions {
     LdapOptions {
         servers: vec!["127.0.0.1".into()],
-        port: directory.port(),
+        port: port(directory),
         user_dn_pattern: format!("cn=${{username}},{PEOPLE}"),
         group_lookup_base: Some("ou=groups,dc=example,dc=com".into()),
         ..LdapOptions::default()

@@ -1,6 +1,6 @@
 //! A small LDAP directory for tests: binds, searches by equality and presence, and remembers what it was asked.
 //!
-//! Deliberately absent: everything else of LDAP (RFC 4511). A real directory is asked in `interop/ldap`.
+//! Deliberately absent: everything else of LDAP (RFC 4511). A real directory is asked by `interop/slapd/run`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
