@@ -22,6 +22,7 @@ mod permissions;
 mod pki;
 mod policies;
 mod proxy;
+mod questions;
 mod recorded;
 mod service;
 mod spans;
