@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use node::settings::Settings;
-use probe::{Client, Event, Options};
+use probe::Event;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use server::auth::{AuthOptions, Backend, CacheOptions, HttpOptions, Link, OAuth2Options};
@@ -28,17 +28,6 @@ fn start(auth: AuthOptions) -> Broker {
         ..Listeners::default()
     };
     Broker::start_with(Settings::default(), listeners)
-}
-
-fn log_in(broker: &Broker, user: &str, password: &str) -> Result<Client, probe::OpenError> {
-    let options = Options {
-        user: user.into(),
-        password: password.into(),
-        ..Options::default()
-    };
-    let mut client = Client::open(broker.address, &options)?;
-    client.open_channel(1);
-    Ok(client)
 }
 
 /// Somebody who signs tokens.
@@ -128,7 +117,7 @@ fn a_token_says_who_and_what() {
     let scope = "rabbitmq.configure:%2F/ann-* rabbitmq.write:*/ann-* rabbitmq.write:*/amq.default rabbitmq.read:*/{sub}-* \
                  rabbitmq.tag:monitoring other.configure:*/*";
     let token = signer.sign(&claims(scope, &json!({})));
-    let mut client = log_in(&broker, "anything", &token).expect("it is let in");
+    let mut client = broker.log_in("anything", &token).expect("it is let in");
     let listed = broker.node.connections.list();
     assert_eq!(&*listed[0].user, "ann");
     assert_eq!(
@@ -157,7 +146,7 @@ fn a_token_says_who_and_what() {
     );
     // The node's own users come after.
     broker.serve_a_healthy_client();
-    assert!(log_in(&broker, "guest", "wrong").is_err());
+    assert!(broker.log_in("guest", "wrong").is_err());
     let counted = broker.node.attempts.by_protocol();
     assert_eq!(
         (counted[0].0, counted[0].1.succeeded, counted[0].1.failed),
@@ -207,10 +196,10 @@ fn scopes_are_found_where_rabbitmq_finds_them() {
         ),
     ] {
         let token = signer.sign(&claims(ALL, &change));
-        assert_eq!(log_in(&broker, "", &token).is_ok(), welcome, "{what}");
+        assert_eq!(broker.log_in("", &token).is_ok(), welcome, "{what}");
     }
     let token = signer.sign(&claims(ALL, &json!({"nick": "hare"})));
-    let _client = log_in(&broker, "", &token).expect("it is let in");
+    let _client = broker.log_in("", &token).expect("it is let in");
     assert_eq!(&*broker.node.connections.list()[0].user, "hare");
 }
 
@@ -282,9 +271,9 @@ fn tokens_that_prove_nothing_are_refused() {
         ("nothing", String::new()),
     ];
     for (what, token) in cases {
-        assert!(log_in(&broker, "ann", &token).is_err(), "{what}");
+        assert!(broker.log_in("ann", &token).is_err(), "{what}");
     }
-    assert!(log_in(&broker, "ann", &good).is_ok());
+    assert!(broker.log_in("ann", &good).is_ok());
 }
 
 #[test]
@@ -309,7 +298,11 @@ fn a_provider_exchanges_its_keys() {
     );
     let broker = oauth2(options);
     for signer in [&first, &second] {
-        assert!(log_in(&broker, "", &signer.sign(&claims(ALL, &json!({})))).is_ok());
+        assert!(
+            broker
+                .log_in("", &signer.sign(&claims(ALL, &json!({}))))
+                .is_ok()
+        );
     }
     // Asked once for each description and set, not for each login.
     assert_eq!(service.asked().len(), 2);
@@ -322,8 +315,8 @@ fn a_new_secret_prolongs_a_connection_and_without_one_it_ends() {
     let broker = oauth2(options);
     let soon = signer.sign(&claims(ALL, &json!({"exp": now_s() + 2})));
     let (mut ends, mut lasts) = (
-        log_in(&broker, "", &soon).expect("in"),
-        log_in(&broker, "", &soon).expect("in"),
+        broker.log_in("", &soon).expect("in"),
+        broker.log_in("", &soon).expect("in"),
     );
     let update =
         |token: &str| format!("connection.update-secret new_secret=\"{token}\" reason=\"r\"");
@@ -396,7 +389,7 @@ fn a_service_says_who_somebody_is() {
         ] {
             service.set("/user", answer);
             assert_eq!(
-                log_in(&broker, "guest", "pass word&").is_ok(),
+                broker.log_in("guest", "pass word&").is_ok(),
                 welcome,
                 "{answer}"
             );
@@ -411,7 +404,7 @@ fn a_service_says_who_somebody_is() {
         );
         // Whom the node does not know has no permissions.
         service.set("/user", "allow");
-        assert!(log_in(&broker, "stranger", "x").is_err());
+        assert!(broker.log_in("stranger", "x").is_err());
     }
 }
 
@@ -431,7 +424,7 @@ fn a_slow_service_holds_up_nobody_else() {
     service.hold(true);
     std::thread::scope(|scope| {
         let slow: Vec<_> = (0..20)
-            .map(|_| scope.spawn(|| log_in(&broker, "guest", "other").is_ok()))
+            .map(|_| scope.spawn(|| broker.log_in("guest", "other").is_ok()))
             .collect();
         crate::broker::wait_until("all are asked for", || service.asked().len() == 20);
         for _ in 0..10 {
@@ -462,19 +455,19 @@ fn a_cache_remembers_for_a_while() {
         ..AuthOptions::default()
     });
     for _ in 0..5 {
-        assert!(log_in(&broker, "guest", "p").is_ok());
+        assert!(broker.log_in("guest", "p").is_ok());
     }
     assert_eq!(service.asked().len(), 1);
-    assert!(log_in(&broker, "guest", "another").is_ok());
+    assert!(broker.log_in("guest", "another").is_ok());
     assert_eq!(service.asked().len(), 2);
     // Refusals are asked for again.
     service.set("/user", "deny");
     for asked in 3..5 {
-        assert!(log_in(&broker, "guest", "a third").is_err());
+        assert!(broker.log_in("guest", "a third").is_err());
         assert_eq!(service.asked().len(), asked);
     }
     assert!(
-        log_in(&broker, "guest", "p").is_ok(),
+        broker.log_in("guest", "p").is_ok(),
         "what was allowed is remembered"
     );
 }

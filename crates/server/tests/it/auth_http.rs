@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use node::settings::Settings;
 use probe::{Client, OpenError, Options};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
@@ -11,7 +10,6 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use server::auth::{AuthOptions, Backend, CacheOptions, HttpOptions, Link};
 use server::tls::ClientTlsOptions;
-use server::{HttpAddresses, Listeners};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -36,7 +34,7 @@ fn options(url: impl Fn(&str) -> String) -> HttpOptions {
 }
 
 /// A service that allows everything.
-fn service() -> Service {
+pub(crate) fn service() -> Service {
     let service = Service::new();
     service.set("/user", "allow management Policymaker");
     for path in ["/vhost", "/resource", "/topic"] {
@@ -46,36 +44,18 @@ fn service() -> Service {
 }
 
 fn start_with(http: HttpOptions, links: Vec<Link>, cache: CacheOptions) -> Broker {
-    let listeners = Listeners {
-        auth: AuthOptions {
-            links,
-            http,
-            cache,
-            ..AuthOptions::default()
-        },
-        management: HttpAddresses {
-            plain: vec![([127, 0, 0, 1], 0).into()],
-            ..HttpAddresses::default()
-        },
-        ..Listeners::default()
-    };
-    Broker::start_with(Settings::default(), listeners)
+    Broker::with_auth(AuthOptions {
+        links,
+        http,
+        cache,
+        ..AuthOptions::default()
+    })
 }
 
-fn start(service: &Service) -> Broker {
+/// A broker that asks it everything.
+pub(crate) fn start(service: &Service) -> Broker {
     let http = options(|path| service.url(path));
     start_with(http, vec![HTTP], CacheOptions::default())
-}
-
-fn open(broker: &Broker, user: &str) -> Result<Client, OpenError> {
-    let options = Options {
-        user: user.into(),
-        password: "p".into(),
-        ..Options::default()
-    };
-    let mut client = Client::open(broker.address, &options)?;
-    client.open_channel(1);
-    Ok(client)
 }
 
 /// The code and text of the channel's end that a method brings.
@@ -95,7 +75,7 @@ fn the_service_is_asked_as_rabbitmq_asks_it() {
             ..options(|path| service.url(path))
         };
         let broker = start_with(http, vec![HTTP], CacheOptions::default());
-        let mut client = open(&broker, "ann").expect("it is let in");
+        let mut client = broker.log_in("ann", "p").expect("it is let in");
         for method in [
             "queue.declare queue=a&b",
             "exchange.declare exchange=t type=topic",
@@ -170,7 +150,7 @@ fn what_a_service_does_wrong_is_a_no_in_rabbitmqs_words() {
         ),
     ] {
         service.set_with("/resource", status, answer);
-        let mut client = open(&broker, "ann").expect("it is let in");
+        let mut client = broker.log_in("ann", "p").expect("it is let in");
         assert_eq!(
             refusal(&mut client, get),
             format!("{said}{why}"),
@@ -178,7 +158,7 @@ fn what_a_service_does_wrong_is_a_no_in_rabbitmqs_words() {
         );
     }
     service.set_with("/vhost", 500, "oops");
-    let Err(OpenError::Unexpected { got, .. }) = open(&broker, "ann") else {
+    let Err(OpenError::Unexpected { got, .. }) = broker.log_in("ann", "p") else {
         panic!("it is not let in");
     };
     let close = got.method().expect("a method");
@@ -196,7 +176,7 @@ fn a_service_may_say_why() {
     };
     let broker = start_with(http, vec![HTTP], CacheOptions::default());
     service.set("/resource", "deny the owner is away");
-    let mut client = open(&broker, "ann").expect("it is let in");
+    let mut client = broker.log_in("ann", "p").expect("it is let in");
     assert_eq!(
         refusal(&mut client, "basic.get queue=q"),
         "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'ann' by backend \
@@ -216,7 +196,7 @@ fn a_service_that_is_down_keeps_nobody_waiting() {
         ..options(|path| service.url(path))
     };
     let broker = start_with(http, vec![HTTP], CacheOptions::default());
-    let mut client = open(&broker, "ann").expect("it is let in");
+    let mut client = broker.log_in("ann", "p").expect("it is let in");
     let text = refusal(&mut client, "basic.get queue=q");
     let whole = format!(
         "ACCESS_REFUSED - read access to queue 'q' in vhost '/' refused for user 'ann', backend \
@@ -234,7 +214,7 @@ fn a_service_that_is_slow_keeps_nobody_waiting_for_long() {
         ..options(|path| service.url(path))
     };
     let broker = start_with(http, vec![HTTP], CacheOptions::default());
-    let mut client = open(&broker, "ann").expect("it is let in");
+    let mut client = broker.log_in("ann", "p").expect("it is let in");
     service.hold(true);
     let text = refusal(&mut client, "basic.get queue=q");
     service.hold(false);
@@ -252,7 +232,7 @@ fn who_waits_for_the_service_holds_up_nobody_else() {
     };
     let broker = start_with(http, vec![internal, HTTP], CacheOptions::default());
     let clients: Vec<Client> = (0..20)
-        .map(|n| open(&broker, &format!("u{n}")).expect("it is let in"))
+        .map(|n| broker.log_in(&format!("u{n}"), "p").expect("it is let in"))
         .collect();
     let before = service.asked().len();
     service.hold(true);
@@ -295,7 +275,7 @@ fn answers_on_permissions_are_cached_too() {
         };
         let broker = start_with(http, vec![cached], cache);
         for _ in 0..3 {
-            let mut client = open(&broker, "ann").expect("it is let in");
+            let mut client = broker.log_in("ann", "p").expect("it is let in");
             let declared = client.call(1, "queue.declare queue=q").expect("an answer");
             assert_eq!(declared.name(), "queue.declare-ok");
         }
@@ -307,7 +287,10 @@ fn answers_on_permissions_are_cached_too() {
             let queue = format!("queue.purge queue=q{status}");
             let before = service.asked().len();
             for _ in 0..3 {
-                refusal(&mut open(&broker, "ann").expect("it is let in"), &queue);
+                refusal(
+                    &mut broker.log_in("ann", "p").expect("it is let in"),
+                    &queue,
+                );
             }
             let more = service.asked().len() - before;
             assert_eq!(more, if remembered { 1 } else { 3 }, "{answer} {status}");
@@ -378,7 +361,7 @@ fn one_says_who_another_what() {
         assert!(whoami.contains(&expected), "{links:?}: {whoami}");
         // Who says what must know the user, too.
         if links.authz == Backend::Internal {
-            assert!(open(&broker, "stranger").is_err());
+            assert!(broker.log_in("stranger", "p").is_err());
         }
     }
 }
@@ -525,6 +508,6 @@ fn the_service_may_speak_tls() {
             ..options(|path| format!("https://localhost:{port}{path}"))
         };
         let broker = start_with(http, vec![HTTP], CacheOptions::default());
-        assert_eq!(open(&broker, "ann").is_ok(), welcome, "{what}");
+        assert_eq!(broker.log_in("ann", "p").is_ok(), welcome, "{what}");
     }
 }

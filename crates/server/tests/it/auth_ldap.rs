@@ -3,10 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use node::settings::Settings;
-use probe::{Client, OpenError, Options};
+use probe::{Client, Options};
 use server::auth::{AuthOptions, Backend, BindAs, CacheOptions, LdapOptions, Link, Named};
-use server::{HttpAddresses, Listeners};
 
 use crate::broker::Broker;
 use crate::directory::Directory;
@@ -85,31 +83,12 @@ fn start(ldap: LdapOptions) -> Broker {
 }
 
 fn start_with(ldap: LdapOptions, links: Vec<Link>, cache: CacheOptions) -> Broker {
-    let listeners = Listeners {
-        auth: AuthOptions {
-            links,
-            ldap,
-            cache,
-            ..AuthOptions::default()
-        },
-        management: HttpAddresses {
-            plain: vec![([127, 0, 0, 1], 0).into()],
-            ..HttpAddresses::default()
-        },
-        ..Listeners::default()
-    };
-    Broker::start_with(Settings::default(), listeners)
-}
-
-fn open(broker: &Broker, user: &str, password: &str) -> Result<Client, OpenError> {
-    let options = Options {
-        user: user.into(),
-        password: password.into(),
-        ..Options::default()
-    };
-    let mut client = Client::open(broker.address, &options)?;
-    client.open_channel(1);
-    Ok(client)
+    Broker::with_auth(AuthOptions {
+        links,
+        ldap,
+        cache,
+        ..AuthOptions::default()
+    })
 }
 
 /// What a method brings: its answer's name, or the text of the channel's end.
@@ -136,19 +115,19 @@ fn told(client: &mut Client, method: &str) -> String {
 fn who_can_bind_is_let_in() {
     let directory = directory();
     let broker = start(options(&directory));
-    assert!(open(&broker, "ann", "p").is_ok());
+    assert!(broker.log_in("ann", "p").is_ok());
     let ann = format!("bind cn=ann,{PEOPLE}");
     assert_eq!(
         directory.asked(),
         [ann.clone(), ann.clone()],
         "for the login, and for the vhost"
     );
-    assert!(open(&broker, "ann", "wrong").is_err());
+    assert!(broker.log_in("ann", "wrong").is_err());
     assert_eq!(directory.asked(), [ann]);
-    assert!(open(&broker, "nobody", "p").is_err());
+    assert!(broker.log_in("nobody", "p").is_err());
     directory.asked();
     // Without a password a bind would succeed and prove nothing.
-    assert!(open(&broker, "ann", "").is_err());
+    assert!(broker.log_in("ann", "").is_err());
     assert_eq!(directory.asked(), Vec::<String>::new());
 }
 
@@ -157,14 +136,14 @@ fn names_cannot_say_more_than_their_own() {
     let directory = directory();
     let broker = start(options(&directory));
     // The comma is Bob's, not the pattern's.
-    assert!(open(&broker, "bob,x", "p").is_ok());
+    assert!(broker.log_in("bob,x", "p").is_ok());
     directory.asked();
     for (user, bound) in [
         ("looker,dc=example,dc=com", "looker\\,dc=example\\,dc=com"),
         ("ann+cn=x", "ann\\+cn=x"),
         ("\" ", "\\\"\\ "),
     ] {
-        assert!(open(&broker, user, "see").is_err(), "{user}");
+        assert!(broker.log_in(user, "see").is_err(), "{user}");
         assert_eq!(directory.asked(), [format!("bind cn={bound},{PEOPLE}")]);
     }
     drop(broker);
@@ -172,7 +151,7 @@ fn names_cannot_say_more_than_their_own() {
         user_dn_pattern: "${username}".into(),
         ..options(&directory)
     });
-    assert!(open(&broker, "", "p").is_err());
+    assert!(broker.log_in("", "p").is_err());
     assert_eq!(
         directory.asked(),
         Vec::<String>::new(),
@@ -188,7 +167,7 @@ fn names_cannot_say_more_than_their_own() {
         ..options(&directory)
     });
     for user in ["*", "ann@*", "x)(cn=ann", "\\2a"] {
-        assert!(open(&broker, user, "p").is_err(), "{user}");
+        assert!(broker.log_in(user, "p").is_err(), "{user}");
         assert_eq!(
             directory.asked()[0],
             format!("search {PEOPLE} sub mail={user}")
@@ -226,9 +205,9 @@ fn names_are_looked_up_before_or_after_the_bind() {
             dn_lookup_bind,
             ..looks_up.clone()
         });
-        assert!(open(&broker, "ann@example.com", "p").is_ok());
+        assert!(broker.log_in("ann@example.com", "p").is_ok());
         assert_eq!(directory.asked()[..expected.len()], expected);
-        assert!(open(&broker, "ann@example.com", "wrong").is_err());
+        assert!(broker.log_in("ann@example.com", "wrong").is_err());
         directory.asked();
     }
     // As in Active Directory: who binds is written otherwise than where they stand.
@@ -241,7 +220,7 @@ fn names_are_looked_up_before_or_after_the_bind() {
         vhost_access: "{in_group, \"cn=writers,ou=groups,dc=example,dc=com\"}".into(),
         ..looks_up
     });
-    assert!(open(&broker, "CORP\\ann", "p").is_ok());
+    assert!(broker.log_in("CORP\\ann", "p").is_ok());
     let asked = directory.asked();
     assert_eq!(asked[..2], ["bind ann@CORP".to_owned(), look]);
     assert!(
@@ -379,7 +358,7 @@ fn queries_say_who_may_do_what() {
         resource_access: format!("{{for, [{}]}}.", cases.join(", ")),
         ..options(&directory)
     });
-    let mut client = open(&broker, "ann", "p").expect("she is let in");
+    let mut client = broker.log_in("ann", "p").expect("she is let in");
     for (n, (query, yes)) in QUERIES.iter().enumerate() {
         let refused = format!(
             "ACCESS_REFUSED - configure access to queue 'q{n}' in vhost '/' refused for user 'ann'"
@@ -425,7 +404,7 @@ fn tags_vhosts_and_topics_have_queries_of_their_own() {
     assert!(ann.contains("[\"administrator\",\"management\"]"), "{ann}");
     let bob = whoami("Basic Ym9iLHg6cA==");
     assert!(bob.contains("[\"management\"]"), "{bob}");
-    let mut client = open(&broker, "ann", "p").expect("she is let in");
+    let mut client = broker.log_in("ann", "p").expect("she is let in");
     let options = Options {
         user: "ann".into(),
         password: "p".into(),
@@ -452,7 +431,7 @@ fn a_directory_that_is_down_slow_or_silent_keeps_nobody_waiting() {
         timeout: Duration::from_millis(300),
         ..options(&directory)
     });
-    let mut client = open(&broker, "ann", "p").expect("she is let in");
+    let mut client = broker.log_in("ann", "p").expect("she is let in");
     // Closed connections are opened anew.
     directory.hang_up();
     assert_eq!(
@@ -464,9 +443,9 @@ fn a_directory_that_is_down_slow_or_silent_keeps_nobody_waiting() {
     let begins = "ACCESS_REFUSED - configure access to queue 'r' in vhost '/' refused for user 'ann', backend \
                   rabbit_auth_backend_ldap returned an error: ldap_bind_error";
     assert_eq!(text, begins);
-    assert!(open(&broker, "ann", "p").is_err());
+    assert!(broker.log_in("ann", "p").is_err());
     directory.hold(false);
-    assert!(open(&broker, "ann", "p").is_ok());
+    assert!(broker.log_in("ann", "p").is_ok());
     drop(broker);
     let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = gone.local_addr().expect("an address").port();
@@ -475,7 +454,7 @@ fn a_directory_that_is_down_slow_or_silent_keeps_nobody_waiting() {
         port,
         ..options(&directory)
     });
-    assert!(open(&broker, "ann", "p").is_err());
+    assert!(broker.log_in("ann", "p").is_err());
 }
 
 #[test]
@@ -485,7 +464,7 @@ fn the_next_server_is_asked_if_the_first_is_gone() {
         servers: vec!["127.0.0.2".into(), "127.0.0.1".into()],
         ..options(&directory)
     });
-    assert!(open(&broker, "ann", "p").is_ok());
+    assert!(broker.log_in("ann", "p").is_ok());
 }
 
 #[test]
@@ -503,7 +482,7 @@ fn who_waits_for_the_directory_holds_up_nobody_else() {
     directory.hold(true);
     std::thread::scope(|scope| {
         let waiting: Vec<_> = (0..20)
-            .map(|_| scope.spawn(|| open(&broker, "ann", "p").is_ok()))
+            .map(|_| scope.spawn(|| broker.log_in("ann", "p").is_ok()))
             .collect();
         for _ in 0..10 {
             broker.serve_a_healthy_client();
@@ -526,7 +505,7 @@ fn a_directory_stands_beside_others() {
         vec![link(Backend::Ldap, Backend::Internal)],
         CacheOptions::default(),
     );
-    assert!(open(&broker, "ann", "p").is_err());
+    assert!(broker.log_in("ann", "p").is_err());
     let password = node::identities::NewPassword::None;
     broker
         .node
@@ -539,8 +518,8 @@ fn a_directory_stands_beside_others() {
         .identities
         .set_permissions("ann", &"/".into(), all);
     set.expect("she is there");
-    assert!(open(&broker, "ann", "p").is_ok());
-    assert!(open(&broker, "ann", "wrong").is_err());
+    assert!(broker.log_in("ann", "p").is_ok());
+    assert!(broker.log_in("ann", "wrong").is_err());
     drop(broker);
     // Cached: the directory is asked once.
     let cache = CacheOptions {
@@ -551,7 +530,7 @@ fn a_directory_stands_beside_others() {
     let broker = start_with(ldap(), vec![link(Backend::Cache, Backend::Cache)], cache);
     directory.asked();
     for _ in 0..3 {
-        let mut client = open(&broker, "ann", "p").expect("she is let in");
+        let mut client = broker.log_in("ann", "p").expect("she is let in");
         assert_eq!(
             told(&mut client, "queue.declare queue=q"),
             "queue.declare-ok"

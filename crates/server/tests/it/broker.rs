@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use node::node::Node;
 use node::settings::Settings;
-use probe::{Client, Event, Options};
+use probe::{Client, Event, OpenError, Options};
+use server::auth::AuthOptions;
 use server::tls::Tls;
 use server::{HttpAddresses, Listeners, Server};
 use tokio::sync::oneshot;
@@ -55,16 +56,22 @@ impl Broker {
 
     /// Starts one that serves the HTTP API, too; and where.
     pub(crate) fn with_api() -> (Broker, SocketAddr) {
+        let broker = Broker::with_auth(AuthOptions::default());
+        let http = broker.management.0.expect("it is served");
+        (broker, http)
+    }
+
+    /// The same, where these are asked when somebody logs in.
+    pub(crate) fn with_auth(auth: AuthOptions) -> Broker {
         let listeners = Listeners {
+            auth,
             management: HttpAddresses {
                 plain: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
                 ..HttpAddresses::default()
             },
             ..Listeners::default()
         };
-        let broker = Broker::start_with(Settings::default(), listeners);
-        let http = broker.management.0.expect("it is served");
-        (broker, http)
+        Broker::start_with(Settings::default(), listeners)
     }
 
     /// Starts with these settings and listeners, on ports of the system's choice.
@@ -124,6 +131,18 @@ impl Broker {
     /// With RabbitMQ's defaults.
     pub(crate) fn new() -> Broker {
         Broker::start(Settings::default())
+    }
+
+    /// Somebody's client, with channel 1, if they are let in.
+    pub(crate) fn log_in(&self, user: &str, password: &str) -> Result<Client, OpenError> {
+        let options = Options {
+            user: user.into(),
+            password: password.into(),
+            ..Options::default()
+        };
+        let mut client = Client::open(self.address, &options)?;
+        client.open_channel(1);
+        Ok(client)
     }
 
     /// An open connection with channel 1.

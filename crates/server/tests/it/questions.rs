@@ -1,13 +1,9 @@
 //! What each AMQP method asks an HTTP service, as it was recorded from RabbitMQ.
 
-use node::settings::Settings;
 use percent_encoding::percent_decode_str;
-use probe::{Client, Options};
-use server::Listeners;
-use server::auth::{AuthOptions, Backend, HttpOptions, Link};
+use probe::Client;
 
-use crate::broker::Broker;
-use crate::service::Service;
+use crate::auth_http::{service, start};
 
 const RECORDED: &str = include_str!("questions.txt");
 
@@ -56,39 +52,11 @@ fn play(client: &mut Client, step: &str) {
 
 #[test]
 fn every_method_asks_what_rabbitmq_asks() {
-    let service = Service::new();
+    let service = service();
     service.set("/user", "allow administrator");
-    for path in ["/vhost", "/resource", "/topic"] {
-        service.set(path, "allow");
-    }
-    let http = HttpOptions {
-        post: true,
-        user_path: service.url("/user"),
-        vhost_path: service.url("/vhost"),
-        resource_path: service.url("/resource"),
-        topic_path: service.url("/topic"),
-        ..HttpOptions::default()
-    };
-    let links = vec![Link {
-        authn: Backend::Http,
-        authz: Backend::Http,
-    }];
-    let auth = AuthOptions {
-        links,
-        http,
-        ..AuthOptions::default()
-    };
-    let listeners = Listeners {
-        auth,
-        ..Listeners::default()
-    };
-    let broker = Broker::start_with(Settings::default(), listeners);
-    let login = Options {
-        user: "ann".into(),
-        password: "p".into(),
-        ..Options::default()
-    };
-    let mut client = Client::open(broker.address, &login).expect("the service lets her in");
+    let broker = start(&service);
+    let mut client = broker.log_in("ann", "p").expect("the service lets her in");
+    client.call(1, "channel.close");
     let mut before = service.asked().len();
     let steps = recorded();
     assert!(20 < steps.len());
