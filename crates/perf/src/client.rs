@@ -206,12 +206,7 @@ impl Client {
 
     /// Says good-bye and waits for the answer.
     pub(crate) async fn close(mut self) -> Result<()> {
-        let close = ConnectionClose {
-            reply_code: 200,
-            reply_text: "bye",
-            ..ConnectionClose::default()
-        };
-        self.push(0, &Method::ConnectionClose(close));
+        self.push(0, &good_bye());
         self.flush().await?;
         loop {
             match self.next().await {
@@ -228,6 +223,15 @@ impl Client {
         input.extend_from_slice(&self.input[self.used..]);
         Link::new(self.socket, input)
     }
+}
+
+/// What a client that is done says.
+pub(crate) fn good_bye() -> Method<'static> {
+    Method::ConnectionClose(ConnectionClose {
+        reply_code: 200,
+        reply_text: "bye",
+        ..ConnectionClose::default()
+    })
 }
 
 /// The answer in a method frame, and whether the frame is part of a delivery.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::time::timeout;
 use wire::amqp091::frame::encode_method;
-use wire::amqp091::method::{ConnectionClose, Method};
+use wire::amqp091::method::Method;
 
+use crate::client::good_bye;
 use crate::link::Link;
 use crate::meter::{Meter, add};
 use crate::pace::{Pace, now_ns};
@@ -134,13 +135,8 @@ impl Publisher {
     /// its socket closes without a word.
     async fn close(mut self, mut scanner: Scanner, mut window: Window) -> Result<()> {
         let mut stop = self.stop.clone();
-        let close = ConnectionClose {
-            reply_code: 200,
-            reply_text: "bye",
-            ..ConnectionClose::default()
-        };
         let mut output = Vec::new();
-        encode_method(&mut output, 0, &Method::ConnectionClose(close));
+        encode_method(&mut output, 0, &good_bye());
         let mut written = 0;
         let closing = async {
             loop {

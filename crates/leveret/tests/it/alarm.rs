@@ -1,5 +1,7 @@
 //! The memory alarm: publishers are held up and told why, consumers go on, nothing is lost.
 
+use std::time::Instant;
+
 use crate::broker::{Broker, PATIENCE, call, expect, said};
 
 /// Less than any process holds.
@@ -117,7 +119,9 @@ fn an_alarm_ends_when_the_messages_are_gone() {
         call(&mut publisher, "basic.qos");
     }
     // The alarm is set soon; it is told to who publishes then.
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < deadline, "no alarm is set");
         publisher.send_bytes(publish.as_ref().unwrap()).unwrap();
         publisher.send(1, "basic.qos", b"").unwrap();
         let said = publisher.wait_for(|_| true, PATIENCE);
